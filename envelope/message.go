@@ -1,0 +1,100 @@
+package envelope
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+)
+
+// Kind says who gets a message.
+type Kind uint8
+
+// The kinds of message. The zero Kind is invalid.
+const (
+	KindEvent   Kind = 1 // something happened: one copy per subscribing group
+	KindCommand Kind = 2 // something is asked: one receiver
+)
+
+// String is "event" or "command".
+func (k Kind) String() string {
+	switch k {
+	case KindEvent:
+		return "event"
+	case KindCommand:
+		return "command"
+	}
+	return "kind " + strconv.Itoa(int(k))
+}
+
+// Limits of a message.
+const (
+	MaxMessageIDBytes   = 512
+	MaxContentTypeBytes = 255
+)
+
+// Message is what a bus carries and what an outbox stores until then.
+type Message struct {
+	ID          string // unique for ever; receivers tell repeats by it
+	Kind        Kind
+	Name        string // what happened or what is asked: "order.shipped"
+	Destination string // the receiving service of a command; empty for an event
+	Key         string // ordering key: messages of one key keep their order; empty means the source's id
+	ContentType string // of Data: "application/json"
+	Codec       string // how Data is encoded: "json"
+	Data        []byte
+	Time        time.Time
+
+	Source        Stream // the aggregate that it came from; zero if none did
+	SourceVersion uint64 // that aggregate's version behind the command
+
+	Metadata Metadata
+}
+
+// Validate checks ids, names and sizes.
+//
+// Errors: [ErrInvalid].
+func (m *Message) Validate() error {
+	if err := ValidateName("message id", m.ID, MaxMessageIDBytes); err != nil {
+		return err
+	}
+	if m.Kind != KindEvent && m.Kind != KindCommand {
+		return Invalid("message kind", m.Kind.String(), "want event or command")
+	}
+	if err := ValidateName("message name", m.Name, MaxNameBytes); err != nil {
+		return err
+	}
+	if m.Destination != "" {
+		if err := ValidateName("message destination", m.Destination, MaxNameBytes); err != nil {
+			return err
+		}
+	}
+	if m.Key != "" {
+		if err := ValidateName("message key", m.Key, MaxMessageIDBytes); err != nil {
+			return err
+		}
+	}
+	if m.ContentType != "" {
+		if err := ValidateName("message content type", m.ContentType, MaxContentTypeBytes); err != nil {
+			return err
+		}
+	}
+	if m.Codec != "" {
+		if err := ValidateName("codec", m.Codec, MaxCodecBytes); err != nil {
+			return err
+		}
+	}
+	if len(m.Data) > MaxDataBytes {
+		return Invalid("message data", m.Name, fmt.Sprintf("has %d bytes, at most %d are allowed", len(m.Data), MaxDataBytes))
+	}
+	if (m.Source != Stream{}) {
+		if err := m.Source.Validate(); err != nil {
+			return err
+		}
+	}
+	return m.Metadata.Validate()
+}
+
+// SizeBytes is about what the message takes in a queue or on disk.
+func (m *Message) SizeBytes() int {
+	return len(m.ID) + len(m.Name) + len(m.Destination) + len(m.Key) + len(m.Data) + m.Metadata.sizeBytes() + 64
+}

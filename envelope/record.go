@@ -1,0 +1,63 @@
+package envelope
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+)
+
+// Limits of a record.
+const (
+	MaxDataBytes  = 1 << 20 // a payload
+	MaxCodecBytes = 32      // a codec's name
+)
+
+// Record is one event as a journal stores it.
+//
+// Data belongs to whoever produced the Record: a reader must not change it,
+// and copies it when it keeps it beyond the callback or iteration that gave it.
+type Record struct {
+	Stream   Stream
+	Version  uint64    // place in the stream, from 1 without gaps
+	Position Position  // place in the journal; zero until stored
+	Time     time.Time // when it was decided, by the writer's clock; microseconds are kept
+
+	Name   string // event name within the stream's type: "initialized"
+	Schema uint32 // layout of the payload, from 1
+	Codec  string // how Data is encoded: "json"
+	Data   []byte
+
+	Metadata Metadata
+}
+
+// Validate checks what a store relies on: identity, version from 1, name,
+// schema from 1, codec, sizes, metadata.
+//
+// Errors: [ErrInvalid].
+func (r *Record) Validate() error {
+	if err := r.Stream.Validate(); err != nil {
+		return err
+	}
+	if r.Version == 0 {
+		return Invalid("record version", "0", "versions count from 1")
+	}
+	if err := ValidateName("event name", r.Name, MaxNameBytes); err != nil {
+		return err
+	}
+	if r.Schema == 0 {
+		return Invalid("event schema", "0", "schemas of "+strconv.Quote(r.Name)+" count from 1")
+	}
+	if err := ValidateName("codec", r.Codec, MaxCodecBytes); err != nil {
+		return err
+	}
+	if len(r.Data) > MaxDataBytes {
+		return Invalid("event data", r.Name, fmt.Sprintf("has %d bytes, at most %d are allowed", len(r.Data), MaxDataBytes))
+	}
+	return r.Metadata.Validate()
+}
+
+// SizeBytes is about what the record takes in a queue or on disk, for credits
+// and limits.
+func (r *Record) SizeBytes() int {
+	return len(r.Data) + len(r.Name) + len(r.Stream.Type) + len(r.Stream.ID) + r.Metadata.sizeBytes() + 48
+}

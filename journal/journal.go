@@ -1,0 +1,108 @@
+package journal
+
+import (
+	"context"
+	"iter"
+
+	"github.com/troupe-go/troupe/envelope"
+	"github.com/troupe-go/troupe/snapshot"
+)
+
+// Position is a record's place in the whole journal, opaque and ordered.
+type Position = envelope.Position
+
+// Result is the good answer to a batch.
+type Result struct {
+	// Position is that of the batch's last record, and zero when it wrote
+	// none or was settled by a resubmission.
+	Position Position
+}
+
+// Latest is what an aggregate is rebuilt from.
+type Latest struct {
+	Stream  envelope.Stream
+	Version uint64 // of the stream; 0 if it does not exist
+
+	// Snapshot is the stored one, nil if there is none that is whole and at
+	// or below Version. Whether it fits the program's types is the reader's
+	// to judge; if it does not, the reader loads from version 0.
+	Snapshot *snapshot.Snapshot
+
+	// Records are those behind the snapshot, or all without one, up to
+	// Version. It may be ranged over once.
+	Records iter.Seq2[envelope.Record, error]
+}
+
+// Journal stores streams of events. Every method is safe for concurrent use.
+type Journal interface {
+	// Submit enqueues b and returns without waiting for the store. done is
+	// called exactly once, after b is durable or has failed, possibly before
+	// Submit returns and from any goroutine. It must not block and must not
+	// call the journal, except for Submit.
+	//
+	// Batches of one stream are decided in the order in which they were
+	// submitted; after a conflict every queued successor that built on it
+	// conflicts too. No context can take a batch back: from here on the
+	// outcome is what done says.
+	//
+	// Errors for done: [ErrConflict], [ErrDuplicate], [ErrFenced],
+	// [ErrInvalid], [ErrUnsupported], [ErrUnavailable], [ErrOverloaded],
+	// [ErrUnknownOutcome], [ErrCorrupt], [ErrClosed].
+	Submit(b *Batch, done func(Result, error))
+
+	// Credit reports whether the queue has room for a batch of so many events
+	// and bytes. If not, ready is called once there may be: ask again then.
+	// Ready calls come first asked, first called, and must not block. Credit
+	// reserves nothing: it bounds the queue because a decided batch is small
+	// and follows at once. After Close it is always true, so that Submit can
+	// say why.
+	Credit(events, bytes int, ready func()) bool
+
+	// Load yields the records of s behind version after, oldest first, up to
+	// the newest at the time of the call. A stream that does not exist has no
+	// records and is no error. Records are read in pages of at most 1,000
+	// records or 1 MiB, and no transaction is open while the caller holds
+	// one: a slow reader stops nobody. An error is the last thing yielded.
+	//
+	// Errors: [ErrUnavailable], [ErrCorrupt], [ErrHistoryGone], [ErrClosed]
+	// and the context's.
+	Load(ctx context.Context, s envelope.Stream, after uint64) iter.Seq2[envelope.Record, error]
+
+	// LoadLatest reads what s is rebuilt from, in one round trip.
+	//
+	// Errors as Load.
+	LoadLatest(ctx context.Context, s envelope.Stream) (Latest, error)
+
+	// LoadMany is LoadLatest of several streams in one round trip; the
+	// results are in the order of streams.
+	//
+	// Errors as Load.
+	LoadMany(ctx context.Context, streams []envelope.Stream) ([]Latest, error)
+
+	// Receipt returns the stored receipt of a command, and false if there is
+	// none within the journal's retention.
+	//
+	// Errors as Load.
+	Receipt(ctx context.Context, s envelope.Stream, commandID string) (envelope.Receipt, bool, error)
+
+	// ReadAll yields at most limit records of all streams behind position
+	// after, in the order of positions; a limit of zero or less means all
+	// there are. It never yields a record before an older one that is still
+	// on its way: a reader that remembers the last position misses nothing.
+	//
+	// Errors as Load.
+	ReadAll(ctx context.Context, after Position, limit int) iter.Seq2[envelope.Record, error]
+
+	// Changed returns a channel that is closed at the next change. Each call
+	// gives a fresh one: take it, read, then wait. Readers also poll, since
+	// another process's change may be heard late.
+	Changed() <-chan struct{}
+
+	// Features says what this adapter takes. It never changes.
+	Features() Features
+
+	// Close answers what is queued, waits for it, and releases the store.
+	// What is submitted afterwards is an [ErrClosed]. A second call waits too
+	// and returns nil.
+	Close() error
+}
