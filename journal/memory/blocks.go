@@ -1,0 +1,40 @@
+package memory
+
+// blockSize is how many items a block holds: few enough that a journal with
+// three records is small, enough that a new block is a rare event.
+const blockSize = 128
+
+// blocks is a queue of items that never move, numbered from 0. It grows at the
+// end and may be dropped from the front.
+//
+// As long as nothing is dropped and no item is changed once it is filled in, a
+// copy of the struct, made under the journal's lock, may be read without it.
+type blocks[T any] struct {
+	list    []*[blockSize]T
+	dropped uint64 // blocks before list[0]
+	end     uint64 // number of the next item
+}
+
+// add makes room for one more item, to be filled in, and returns its number.
+func (b *blocks[T]) add() (*T, uint64) {
+	n := b.end
+	if n%blockSize == 0 {
+		b.list = append(b.list, new([blockSize]T))
+	}
+	b.end++
+	return b.at(n), n
+}
+
+// at returns the item with a number below end that was not dropped.
+func (b *blocks[T]) at(n uint64) *T {
+	return &b.list[n/blockSize-b.dropped][n%blockSize]
+}
+
+// drop frees the blocks in front of item n.
+func (b *blocks[T]) drop(n uint64) {
+	for b.dropped < n/blockSize {
+		b.list[0] = nil
+		b.list = b.list[1:]
+		b.dropped++
+	}
+}
