@@ -1,0 +1,134 @@
+package aggregate
+
+import (
+	"fmt"
+	"reflect"
+
+	"github.com/troupe-go/troupe/envelope"
+)
+
+// Event is one kind of event of an aggregate A, with payload E: its durable
+// name, how it changes the state, and when it may be recorded. Make one with
+// [On], pass it to [Define], and record with [Event.Record].
+type Event[A, E any] struct {
+	name    string
+	schema  uint32
+	apply   func(*A, E)
+	when    func(*A, E) bool
+	require func(*A, E) error
+	ups     map[uint32]upcaster
+	spec    *Spec[A] // set by Define
+}
+
+// On declares the event called name. apply changes the state; it runs when the
+// event is recorded and at each replay, so it must not fail, read a clock, or
+// do anything but change a. The payload's schema is 1 unless [Event.Schema]
+// says otherwise.
+func On[A, E any](name string, apply func(a *A, e E)) *Event[A, E] {
+	return &Event[A, E]{name: name, schema: 1, apply: apply}
+}
+
+// Schema sets the layout number of E, from 1. Each number below needs an
+// [Upcast].
+func (e *Event[A, E]) Schema(n uint32) *Event[A, E] { e.schema = n; return e }
+
+// When makes recording a no-op while ok reports false: there is nothing to do,
+// the command succeeds. Replay does not ask: history stands.
+func (e *Event[A, E]) When(ok func(a *A, e E) bool) *Event[A, E] { e.when = ok; return e }
+
+// Require refuses to record while check returns an error, which the command's
+// caller gets as an [ErrRejected] unless it has another code. Replay does not
+// ask: history stands.
+func (e *Event[A, E]) Require(check func(a *A, e E) error) *Event[A, E] { e.require = check; return e }
+
+// Name returns the durable name.
+func (e *Event[A, E]) Name() string { return e.name }
+
+// Record records that payload happened to a: it checks When, then Require,
+// encodes, applies, and keeps the record until the commit. On an error nothing
+// changed.
+//
+// Errors: what Require returned; [ErrInvalid] for a payload that cannot be
+// encoded or is larger than [envelope.MaxDataBytes], and for an aggregate that
+// was only peeked at.
+func (e *Event[A, E]) Record(a *A, payload E) error {
+	if e.spec == nil {
+		return envelope.Invalid("event", e.name, "is not part of an aggregate: pass it to aggregate.Define")
+	}
+	if e.when != nil && !e.when(a, payload) {
+		return nil
+	}
+	if e.require != nil {
+		if err := e.require(a, payload); err != nil {
+			return refusal(err)
+		}
+	}
+	r := rootOf(a)
+	rec := r.recorder()
+	if rec.readOnly {
+		return envelope.Invalid("event", e.name, "cannot be recorded: the aggregate was peeked at, not loaded")
+	}
+	data, err := e.spec.codec.Encode(payload)
+	if err != nil {
+		return &Error{Code: CodeInvalid, Message: fmt.Sprintf("event %q of %s cannot be encoded: %v", e.name, e.spec.typ, err), Err: err}
+	}
+	if len(data) > envelope.MaxDataBytes {
+		return envelope.Invalid("event data", e.name, fmt.Sprintf("has %d bytes, at most %d are allowed", len(data), envelope.MaxDataBytes))
+	}
+	e.apply(a, payload)
+	r.version++
+	rec.Records = append(rec.Records, envelope.Record{
+		Stream:   envelope.Stream{Type: e.spec.typ, ID: r.id},
+		Version:  r.version,
+		Name:     e.name,
+		Schema:   e.schema,
+		Codec:    e.spec.codec.Name(),
+		Data:     data,
+		Metadata: rec.Metadata,
+	})
+	return nil
+}
+
+// addTo makes e part of s.
+func (e *Event[A, E]) addTo(s *Spec[A]) error {
+	if err := envelope.ValidateName("event name", e.name, envelope.MaxNameBytes); err != nil {
+		return err
+	}
+	if _, twice := s.events[e.name]; twice {
+		return fmt.Errorf("event %q is defined twice", e.name)
+	}
+	if e.spec != nil {
+		return fmt.Errorf("event %q is part of aggregate %s already", e.name, e.spec.typ)
+	}
+	if e.apply == nil {
+		return fmt.Errorf("event %q has no function that applies it", e.name)
+	}
+	if e.schema == 0 {
+		return fmt.Errorf("event %q has schema 0; schemas count from 1", e.name)
+	}
+	payload := reflect.TypeFor[E]()
+	if err := checkChain(e.name, e.schema, e.ups, payload); err != nil {
+		return err
+	}
+	e.spec = s
+	s.events[e.name] = eventDef[A]{schema: e.schema, payload: payload, replay: e.replay}
+	return nil
+}
+
+// replay decodes rec, upcasting an older schema, and applies it.
+func (e *Event[A, E]) replay(a *A, codec envelope.Codec, rec *envelope.Record) error {
+	var payload E
+	if rec.Schema == e.schema {
+		if err := codec.Decode(rec.Data, &payload); err != nil {
+			return err
+		}
+	} else {
+		up, err := upcastTo(e.schema, e.ups, codec, rec)
+		if err != nil {
+			return err
+		}
+		payload = up.(E) // checkChain has proven the chain's last type
+	}
+	e.apply(a, payload)
+	return nil
+}
