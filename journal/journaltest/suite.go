@@ -1,0 +1,63 @@
+package journaltest
+
+import (
+	"testing"
+
+	"github.com/troupe-go/troupe/journal"
+)
+
+// Harness is one journal under test.
+type Harness struct {
+	// Journal is empty and belongs to the suite, which closes it.
+	Journal journal.Journal
+
+	// Reopen opens the data of Journal again, which the suite has closed. Nil
+	// says that the adapter is not durable. It may be called several times.
+	Reopen func(t testing.TB) journal.Journal
+
+	// QueueBytes is the bound of the queue with which Journal was opened. Make
+	// it small, a MiB or less, so that the suite can fill it. Zero says that
+	// nothing queues: Credit is always true.
+	QueueBytes int
+}
+
+// Open makes a fresh journal for one subtest. What else has to be cleaned up
+// goes to t.Cleanup.
+type Open func(t testing.TB) Harness
+
+// Case is one promise.
+type Case struct {
+	Name string // the promise: "StaleExpectedVersionWritesNothing"
+	run  func(w *world)
+}
+
+// Run checks one promise on a journal of its own.
+func (c Case) Run(t testing.TB, open Open) {
+	t.Helper()
+	c.run(newWorld(t, open))
+}
+
+// Run checks every promise, each as a parallel subtest. A promise that does
+// not apply to the adapter is skipped with the reason.
+func Run(t *testing.T, open Open) {
+	t.Helper()
+	for _, c := range Cases() {
+		t.Run(c.Name, func(t *testing.T) {
+			t.Parallel()
+			c.Run(t, open)
+		})
+	}
+}
+
+// Cases lists every promise, for whoever runs them on another testing.TB than
+// that of go test.
+func Cases() []Case {
+	var all []Case
+	for _, some := range [][]Case{
+		gateCases, queueCases, batchCases, receiptCases, resubmitCases, snapshotCases,
+		loadCases, fidelityCases, readAllCases, creditCases, closeCases,
+	} {
+		all = append(all, some...)
+	}
+	return all
+}
