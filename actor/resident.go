@@ -1,0 +1,299 @@
+package actor
+
+import (
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	proto "github.com/asynkron/protoactor-go/actor"
+
+	"github.com/troupe-go/troupe/aggregate"
+	"github.com/troupe-go/troupe/journal"
+)
+
+// resident is one aggregate in memory: the actor. Everything in it but the
+// completion slot belongs to the goroutine that runs its mailbox.
+//
+// It is a state machine that never waits. At most one operation is under way:
+// a commit, a reload, a wait for credit or for a moment. Its outcome comes into
+// the completion slot, which always has room, and wakes the resident. While an
+// operation is under way, commands stay in the entry's queue.
+type resident[A any] struct {
+	mailbox
+	host  *Aggregates[A]
+	entry *entry[A]
+
+	state   *A     // nil: to be rebuilt from the journal before the next turn
+	version uint64 // committed
+
+	op        operation
+	completed atomic.Bool // the completion slot: err and loaded are set before it
+	err       error
+	loaded    *A
+	finish    func(journal.Result, error) // fills the slot, made once
+
+	turn  *turn[A]   // decided or being decided
+	retry []*call[A] // begun, to be decided anew, ahead of the queue
+	limit int        // commands in the next turn while a culprit is looked for; 0 for no limit
+
+	savepoint  *savepoint[A]
+	rolledBack time.Time // the last time that a command had to be undone
+
+	bigSnapshot bool // the state is too large to be encoded in a turn
+	left        bool // detached from the entry
+	lastUsed    int64
+}
+
+// operation is what a resident waits for.
+type operation uint8
+
+const (
+	opNone     operation = iota
+	opCredit             // room in the journal's queue
+	opCommit             // the turn's batch
+	opResubmit           // a moment, before the turn's batch is submitted again
+	opReload             // the state, from the journal
+	opSnapshot           // the snapshot before passivation
+)
+
+func newResident[A any](h *Aggregates[A], e *entry[A], state *A) *resident[A] {
+	r := &resident[A]{host: h, entry: e, state: state, version: h.spec.Version(state)}
+	r.lastUsed = h.system.now()
+	r.finish = func(_ journal.Result, err error) { r.complete(err) }
+	return r
+}
+
+// complete fills the completion slot. It may be called from any goroutine,
+// once per operation.
+func (r *resident[A]) complete(err error) {
+	r.err = err
+	r.completed.Store(true)
+	r.wake()
+}
+
+// Receive is called by protoactor for its own messages and for [step].
+func (r *resident[A]) Receive(ctx proto.Context) {
+	switch ctx.Message().(type) {
+	case step:
+		r.step(ctx)
+	case *proto.Stopping:
+		if !r.left { // the supervisor stops it: it failed
+			r.crashed()
+		}
+	case *proto.Stopped:
+		r.close()
+	}
+}
+
+// step does what can be done without waiting.
+func (r *resident[A]) step(ctx proto.Context) {
+	for !r.left {
+		if r.host.system.aborted.Load() {
+			r.abort()
+			break
+		}
+		if r.op != opNone {
+			if !r.completed.Load() {
+				return
+			}
+			r.completed.Store(false)
+			op := r.op
+			r.op = opNone
+			r.completedOp(op, r.err)
+			continue
+		}
+		if !r.next() {
+			return
+		}
+	}
+	if r.left {
+		ctx.Stop(ctx.Self())
+	}
+}
+
+func (r *resident[A]) completedOp(op operation, err error) {
+	switch op {
+	case opCommit:
+		r.committed(err)
+	case opResubmit:
+		r.op = opCommit
+		r.host.system.journal.Submit(&r.turn.batch, r.finish)
+	case opReload:
+		r.reloaded(err)
+	case opSnapshot:
+		r.snapshotStored(err)
+	}
+}
+
+// next begins what is to be done when nothing is under way, and reports
+// whether there was anything.
+func (r *resident[A]) next() bool {
+	waiting, intent := 0, stay
+	if len(r.retry) == 0 {
+		waiting, intent = r.entry.idle(r.lastUsed)
+		if intent != stay {
+			r.passivate()
+			return true
+		}
+		if waiting == 0 {
+			r.dropSavepointLater()
+			return false
+		}
+	}
+	sys := r.host.system
+	switch {
+	case !sys.breaker.allow():
+		r.failWaiting(errBreakerOpen)
+	case r.state == nil:
+		r.reload()
+	case r.awaitCredit(len(r.retry) + waiting):
+	default:
+		r.decide()
+	}
+	return true
+}
+
+// awaitCredit reports whether the journal's queue has no room for a turn; the
+// commands stay where they are, and their deadlines apply.
+func (r *resident[A]) awaitCredit(commands int) bool {
+	const bytesPerCommand = 512 // a guess, as the turn is not decided yet
+	commands = min(commands, maxTurnCommands)
+	j := r.host.system.journal
+	if j.Credit(commands, commands*bytesPerCommand, nil) {
+		return false
+	}
+	r.op = opCredit
+	if j.Credit(commands, commands*bytesPerCommand, func() { r.complete(nil) }) {
+		r.op = opNone
+		return false
+	}
+	return true
+}
+
+// failWaiting answers everything that has no batch under way.
+func (r *resident[A]) failWaiting(err error) {
+	for _, c := range r.retry {
+		c.answer(err)
+	}
+	r.retry, r.limit = nil, 0
+	r.entry.fail(err)
+}
+
+// reload rebuilds the state from what is committed.
+func (r *resident[A]) reload() {
+	r.op = opReload
+	r.host.system.stats.reloads.Add(1)
+	r.host.system.activator.do(func() {
+		a, _, err := r.host.load(r.entry.id)
+		r.loaded = a
+		r.complete(err)
+	})
+}
+
+func (r *resident[A]) reloaded(err error) {
+	if err != nil {
+		r.host.system.breaker.failure(err)
+		r.host.system.opts.Logger.Error("state could not be rebuilt",
+			slog.String("stream", r.host.stream(r.entry.id).String()), slog.Any("error", err))
+		r.failWaiting(err)
+		return
+	}
+	r.host.system.breaker.success()
+	r.state, r.loaded = r.loaded, nil
+	r.version = r.host.spec.Version(r.state)
+	if time.Since(r.rolledBack) < savepointLife {
+		r.savepoint = newSavepoint(r.host.spec, r.state)
+	}
+}
+
+// passivate stores the snapshot that is due, then leaves memory.
+func (r *resident[A]) passivate() {
+	spec := r.host.spec
+	if r.state != nil && spec.HasSnapshots() &&
+		r.host.opts.Snapshots.DueAtPassivation(r.version, spec.SnapshotVersion(r.state)) &&
+		!r.host.system.breaker.open.Load() {
+		if snap, ok := r.takeSnapshot(time.Now()); ok {
+			spec.SetSnapshotVersion(r.state, r.version) // tried: not again in this life
+			b := &journal.Batch{ID: journal.NewBatchID()}
+			b.Snapshots = append(b.Snapshots, snap)
+			r.op = opSnapshot
+			r.host.system.journal.Submit(b, r.finish)
+			return
+		}
+	}
+	r.leave()
+}
+
+func (r *resident[A]) snapshotStored(err error) {
+	if err == nil {
+		r.host.system.stats.snapshots.Add(1)
+	}
+	// A snapshot is a cache. Without it the next activation replays more.
+	r.leave()
+}
+
+// leave detaches the resident, unless commands came meanwhile.
+func (r *resident[A]) leave() {
+	sys := r.host.system
+	if r.entry.detach() {
+		return
+	}
+	r.left = true
+	sys.stats.passivations.Add(1)
+	if sys.opts.Hooks != nil {
+		snapshot := r.state != nil && r.host.spec.SnapshotVersion(r.state) == r.version
+		sys.opts.Hooks.Passivation(r.host.stream(r.entry.id), snapshot)
+	}
+	r.state, r.savepoint = nil, nil
+	sys.activator.left()
+}
+
+// abort lets go: the time for stopping is over.
+func (r *resident[A]) abort() {
+	r.release(aggregate.ErrStopped)
+	r.entry.failed(errStoppedUnfinished, false)
+}
+
+// crashed is called when the supervisor stops the actor after a fault of the
+// framework or of a hook.
+func (r *resident[A]) crashed() {
+	sys := r.host.system
+	sys.stats.crashes.Add(1)
+	sys.opts.Logger.Error("actor failed and was stopped; the aggregate is activated anew",
+		slog.String("stream", r.host.stream(r.entry.id).String()))
+	err := fmt.Errorf("%w: its actor failed", aggregate.ErrUnavailable)
+	r.release(err)
+	r.entry.failed(err, true)
+}
+
+// release answers the commands that began and gives up the place in memory.
+// Those of a turn get an unknown outcome, the others err.
+func (r *resident[A]) release(err error) {
+	r.left = true
+	if t := r.turn; t != nil {
+		r.turn = nil // and not reused: the journal may still hold its batch
+		t.answerAll(fmt.Errorf("%w: %w", aggregate.ErrUnknownOutcome, err))
+	}
+	for _, c := range r.retry {
+		c.answer(err)
+	}
+	r.retry = nil
+	r.host.system.activator.left()
+}
+
+// dropSavepointLater lets an idle resident wake once more to drop its
+// savepoint.
+func (r *resident[A]) dropSavepointLater() {
+	if r.savepoint == nil {
+		return
+	}
+	if time.Since(r.rolledBack) >= savepointLife {
+		r.savepoint = nil
+		return
+	}
+	if r.savepoint.timer.CompareAndSwap(false, true) {
+		timer := &r.savepoint.timer
+		time.AfterFunc(savepointLife, func() { timer.Store(false); r.wake() })
+	}
+}
