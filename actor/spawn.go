@@ -38,6 +38,7 @@ func (s *spawner[A]) init(system *System) {
 			func() proto.Actor { return lane.resident },
 			proto.WithMailbox(func() proto.Mailbox { return &lane.resident.mailbox }),
 			proto.WithGuardian(system.guardian),
+			proto.WithDispatcher(system.dispatcher),
 		)
 	}
 }

@@ -18,14 +18,15 @@ import (
 // [NewSystem], add aggregate types with [Host], end it with [System.Stop]. It
 // is safe for concurrent use.
 type System struct {
-	journal   journal.Journal
-	opts      Options
-	proto     *proto.ActorSystem
-	guardian  proto.SupervisorStrategy
-	activator activator
-	breaker   breaker
-	stats     counters
-	began     time.Time
+	journal    journal.Journal
+	opts       Options
+	proto      *proto.ActorSystem
+	guardian   proto.SupervisorStrategy
+	dispatcher *dispatcher
+	activator  activator
+	breaker    breaker
+	stats      counters
+	began      time.Time
 
 	entries  atomic.Int64 // of all routers
 	stopping atomic.Bool
@@ -59,7 +60,7 @@ func NewSystem(j journal.Journal, opts *Options) (*System, error) {
 	}
 	s := &System{
 		journal: j, opts: o,
-		proto: newProtoSystem(o.Logger), guardian: newGuardian(),
+		proto: newProtoSystem(o.Logger), guardian: newGuardian(), dispatcher: newDispatcher(),
 		breaker: breaker{base: o.ProbeAfter, logger: o.Logger},
 		began:   time.Now(),
 		emptied: make(chan struct{}, 1),
@@ -138,6 +139,7 @@ func (s *System) Stop(ctx context.Context) error {
 	if first {
 		s.sweep.stop()
 		s.proto.Shutdown()
+		s.dispatcher.close()
 	}
 	return err
 }
