@@ -1,0 +1,210 @@
+package bolt
+
+import (
+	"github.com/troupe-go/troupe/envelope"
+	"github.com/troupe-go/troupe/journal"
+)
+
+// decide puts it into the group's transaction, or says why not. refused is the
+// answer to it alone; it wrote nothing then. fatal means that the transaction
+// is beyond use.
+func (c *committer) decide(g *group, it *item) (result journal.Result, refused, fatal error) {
+	stored, refused := c.check(g, it)
+	if refused != nil {
+		c.phantoms.add(it)
+	}
+	if stored || refused != nil {
+		return journal.Result{}, refused, nil
+	}
+	result, fatal = c.write(g, it.batch)
+	return result, nil, fatal
+}
+
+// check reads what decides about b; it writes nothing. stored means that b is
+// a resubmission that had been stored before.
+//
+// Receipts come before heads: a command that is repeated gets its first reply,
+// even though the stream moved on since.
+func (c *committer) check(g *group, it *item) (stored bool, refused error) {
+	defer recoverCorrupt(&refused) // a bad page fails those that need it
+	b := it.batch
+	if b.Resubmit {
+		if stored, err := c.isStored(g, b); stored || err != nil {
+			return stored, err
+		}
+	}
+	if len(b.Receipts) > 0 {
+		if err := c.checkReceipts(g, b); err != nil {
+			return false, err
+		}
+	}
+	for i := range b.Appends {
+		if err := c.gate(g, it, b.Appends[i].Stream, b.Appends[i].Expected); err != nil {
+			return false, err
+		}
+	}
+	for i := range b.Asserts {
+		if err := c.gate(g, it, b.Asserts[i].Stream, b.Asserts[i].Expected); err != nil {
+			return false, err
+		}
+	}
+	return false, nil
+}
+
+// gate refuses a batch that expects another version than the stream has, or
+// the version that a refused batch would have made.
+func (c *committer) gate(g *group, it *item, s envelope.Stream, expected uint64) error {
+	h, err := c.head(g, s)
+	if err != nil {
+		return err
+	}
+	if h.version != expected || c.phantoms.has(it, s, expected) {
+		return &journal.ConflictError{Stream: s, Expected: expected, Actual: h.version}
+	}
+	return nil
+}
+
+// head is the head of s as the group has made it so far.
+func (c *committer) head(g *group, s envelope.Stream) (head, error) {
+	if h, ok := g.heads[s]; ok {
+		return h, nil
+	}
+	if h, ok := c.ram.heads.peek(s); ok {
+		return h, nil
+	}
+	h, err := storedHead(g.tx, s)
+	if err == nil && h.version > 0 {
+		c.ram.heads.keep(s, h)
+	}
+	return h, err
+}
+
+// checkReceipts refuses a batch with receipts that are stored, and returns all
+// of those.
+func (c *committer) checkReceipts(g *group, b *journal.Batch) error {
+	var duplicates []envelope.Receipt
+	for i := range b.Receipts {
+		r := &b.Receipts[i]
+		stored, _, ok, err := c.receipt(g, r.Stream, r.ID)
+		if err != nil {
+			return err
+		}
+		if ok {
+			duplicates = append(duplicates, stored)
+		}
+	}
+	if duplicates != nil {
+		return &journal.DuplicateError{Receipts: duplicates}
+	}
+	return nil
+}
+
+// receipt finds the stored receipt of a command, those of the group included,
+// and the batch that it was stored with.
+func (c *committer) receipt(g *group, s envelope.Stream, commandID string) (r envelope.Receipt, batch journal.BatchID, ok bool, err error) {
+	key := makeReceiptKey(s, commandID)
+	position, ok := g.receipts[key]
+	if !ok {
+		position, ok = c.ram.receipts.peek(key)
+	}
+	if !ok {
+		if !g.runsOpened {
+			if g.runs, err = openRuns(g.tx, &c.ram.verified); err != nil {
+				return r, batch, false, err
+			}
+			g.runsOpened = true
+		}
+		if position = findInRuns(g.runs, key); position == 0 {
+			return r, batch, false, nil
+		}
+	}
+	return readReceipt(g.log, position, s, commandID)
+}
+
+// isStored reports whether b was stored when it was submitted before: its id
+// is in the first entry that it wrote, and a batch is stored as a whole. One
+// that wrote no entry is simply decided again.
+func (c *committer) isStored(g *group, b *journal.Batch) (bool, error) {
+	switch {
+	case len(b.Appends) > 0:
+		first := &b.Appends[0]
+		h, err := c.head(g, first.Stream)
+		if err != nil || h.version <= first.Expected {
+			return false, err
+		}
+		e, err := entryOf(g.log, first.Stream, h, first.Expected+1)
+		return err == nil && e.opens && e.batch == b.ID, err
+	case len(b.Receipts) > 0:
+		_, batch, ok, err := c.receipt(g, b.Receipts[0].Stream, b.Receipts[0].ID)
+		return ok && batch == b.ID, err
+	}
+	return false, nil
+}
+
+// write stores b, which passed all checks, in the transaction.
+func (c *committer) write(g *group, b *journal.Batch) (result journal.Result, err error) {
+	open := &opening{batch: b.ID, receipts: b.Receipts}
+	first := g.state.last + 1
+	for i := range b.Appends {
+		a := &b.Appends[i]
+		h, err := c.head(g, a.Stream)
+		if err != nil {
+			return result, err
+		}
+		for k := range a.Records {
+			position := g.state.last + 1
+			room := entryBytes(&a.Records[k])
+			if open != nil {
+				room += receiptsBytes(open.receipts)
+			}
+			value := appendEvent(g.arena.reserve(room), position, &a.Records[k], h, open)
+			if err := g.put(position, value); err != nil {
+				return result, err
+			}
+			h, open = h.after(position), nil
+		}
+		g.heads[a.Stream] = h
+		result.Position = journal.Position{Seq: g.state.last}
+	}
+	if open != nil && len(b.Receipts) > 0 {
+		position := g.state.last + 1
+		value := appendNote(g.arena.reserve(receiptsBytes(b.Receipts)), position, open)
+		if err := g.put(position, value); err != nil {
+			return result, err
+		}
+	}
+	for i := range b.Receipts {
+		g.receipts[makeReceiptKey(b.Receipts[i].Stream, b.Receipts[i].ID)] = first
+	}
+	for _, s := range b.DropSnapshots {
+		if err := g.dropSnapshot(s); err != nil {
+			return result, err
+		}
+	}
+	for i := range b.Snapshots {
+		if err := c.writeSnapshot(g, &b.Snapshots[i]); err != nil {
+			return result, err
+		}
+	}
+	return result, nil
+}
+
+// put appends an entry to the log.
+func (g *group) put(position uint64, value []byte) error {
+	g.arena.keep(value)
+	if number := position / positionsPerBucket; g.sub == nil || number != g.subNumber {
+		name := uint64Key(number)
+		sub, err := g.tx.Bucket(bucketLog).CreateBucketIfNotExists(name[:])
+		if err != nil {
+			return err
+		}
+		sub.FillPercent = 1 // positions only grow
+		g.sub, g.subNumber = sub, number
+	}
+	key := uint64Key(position)
+	if err := g.sub.Put(key[:], value); err != nil {
+		return err
+	}
+	g.state.last, g.wrote = position, true
+	return nil
+}

@@ -1,0 +1,404 @@
+package bolt
+
+import (
+	"encoding/binary"
+	"hash/crc32"
+	"slices"
+	"time"
+
+	"github.com/troupe-go/troupe/envelope"
+	"github.com/troupe-go/troupe/journal"
+)
+
+// An entry is one value of the log: an event, or a note, which stands for a
+// batch that has receipts but no events. The first entry of a batch opens it:
+// it carries the batch's id and its receipts.
+type entry struct {
+	kind  byte
+	opens bool
+	batch journal.BatchID // if opens
+
+	prev    uint64 // position of the stream's entry before this one; 0 if it is the first
+	block   uint64 // position of the newest earlier one with a version that is a multiple of blockVersions; 0 if none
+	version uint64
+	micros  int64
+	schema  uint32
+
+	// All of these share the memory of the stored value.
+	typ, id, name, codec, metadata, data []byte
+
+	receipts []byte // encoded; see parseReceipts
+}
+
+const (
+	kindEvent = 1
+	kindNote  = 2
+
+	flagOpens = 0x80 // in the byte of the kind
+
+	// Which parts of a record's metadata are there.
+	metaCorrelation = 1 << 0
+	metaCausation   = 1 << 1
+	metaCommand     = 1 << 2
+	metaKeys        = 1 << 3
+)
+
+// opening is what a batch's first entry carries beside the event.
+type opening struct {
+	batch    journal.BatchID
+	receipts []envelope.Receipt
+}
+
+// appendEvent appends the entry of rec, to be stored at position, behind the
+// stream's head h. open is nil unless it is the batch's first.
+func appendEvent(buf []byte, position uint64, rec *envelope.Record, h head, open *opening) []byte {
+	start := len(buf)
+	buf = appendKind(buf, kindEvent, open)
+	buf = appendBack(buf, position, h.position)
+	buf = appendBack(buf, position, h.block)
+	buf = binary.AppendUvarint(buf, rec.Version)
+	buf = binary.AppendVarint(buf, rec.Time.UnixMicro())
+	buf = appendString(buf, rec.Stream.Type)
+	buf = appendString(buf, rec.Stream.ID)
+	buf = appendString(buf, rec.Name)
+	buf = binary.AppendUvarint(buf, uint64(rec.Schema))
+	buf = appendString(buf, rec.Codec)
+	buf = appendMetadata(buf, &rec.Metadata)
+	buf = binary.AppendUvarint(buf, uint64(len(rec.Data)))
+	buf = append(buf, rec.Data...)
+	if open != nil {
+		buf = appendReceipts(buf, open.receipts, rec.Stream)
+	}
+	return sealEntry(buf, start, position)
+}
+
+// appendNote appends the entry of a batch without events.
+func appendNote(buf []byte, position uint64, open *opening) []byte {
+	start := len(buf)
+	buf = appendKind(buf, kindNote, open)
+	buf = appendReceipts(buf, open.receipts, envelope.Stream{})
+	return sealEntry(buf, start, position)
+}
+
+func appendKind(buf []byte, kind byte, open *opening) []byte {
+	if open == nil {
+		return append(buf, format, kind)
+	}
+	buf = append(buf, format, kind|flagOpens)
+	return append(buf, open.batch[:]...)
+}
+
+// appendBack appends an earlier position as its distance, and 0 for none.
+func appendBack(buf []byte, position, earlier uint64) []byte {
+	if earlier == 0 {
+		return append(buf, 0)
+	}
+	return binary.AppendUvarint(buf, position-earlier)
+}
+
+func appendString(buf []byte, s string) []byte {
+	buf = binary.AppendUvarint(buf, uint64(len(s)))
+	return append(buf, s...)
+}
+
+func appendMetadata(buf []byte, m *envelope.Metadata) []byte {
+	at := len(buf)
+	buf = append(buf, 0)
+	for _, named := range [...]struct {
+		bit   byte
+		value string
+	}{{metaCorrelation, m.CorrelationID}, {metaCausation, m.CausationID}, {metaCommand, m.CommandID}} {
+		if named.value != "" {
+			buf[at] |= named.bit
+			buf = appendString(buf, named.value)
+		}
+	}
+	if len(m.Keys) == 0 {
+		return buf
+	}
+	buf[at] |= metaKeys
+	var few [8]string
+	keys := few[:0]
+	for key := range m.Keys {
+		keys = append(keys, key)
+	}
+	slices.Sort(keys) // the same record gives the same bytes
+	buf = binary.AppendUvarint(buf, uint64(len(keys)))
+	for _, key := range keys {
+		buf = appendString(buf, key)
+		buf = appendString(buf, m.Keys[key])
+	}
+	return buf
+}
+
+// appendReceipts appends the number of receipts and each of them; a receipt of
+// stream own, which is nearly every one, does not repeat its name.
+func appendReceipts(buf []byte, receipts []envelope.Receipt, own envelope.Stream) []byte {
+	buf = binary.AppendUvarint(buf, uint64(len(receipts)))
+	for i := range receipts {
+		r := &receipts[i]
+		if r.Stream == own {
+			buf = append(buf, 1)
+		} else {
+			buf = append(buf, 0)
+			buf = appendString(buf, r.Stream.Type)
+			buf = appendString(buf, r.Stream.ID)
+		}
+		buf = appendString(buf, r.ID)
+		buf = binary.AppendUvarint(buf, r.Version)
+		buf = binary.AppendVarint(buf, r.Time.UnixMicro())
+		buf = appendString(buf, r.Codec)
+		buf = binary.AppendUvarint(buf, uint64(len(r.Reply)))
+		buf = append(buf, r.Reply...)
+	}
+	return buf
+}
+
+// sealEntry appends the checksum, which covers the position too: an entry
+// found at another one does not pass.
+func sealEntry(buf []byte, start int, position uint64) []byte {
+	key := uint64Key(position)
+	return binary.BigEndian.AppendUint32(buf, keyedCRC(key[:], buf[start:]))
+}
+
+// entryBytes is no less than what the entry of rec takes, receipts aside.
+func entryBytes(rec *envelope.Record) int {
+	return rec.SizeBytes() + len(rec.Codec) + 96 + 6*len(rec.Metadata.Keys)
+}
+
+// receiptsBytes is no less than what the receipts of a batch take.
+func receiptsBytes(receipts []envelope.Receipt) int {
+	n := 32
+	for i := range receipts {
+		r := &receipts[i]
+		n += r.SizeBytes() + len(r.Stream.Type) + len(r.Stream.ID) + len(r.Codec) + 16
+	}
+	return n
+}
+
+// parseEntry verifies the stored bytes of position and takes them apart. The
+// entry shares their memory.
+func parseEntry(position uint64, value []byte) (entry, error) {
+	if len(value) < 2+4 {
+		return entry{}, corrupt("position %d has %d bytes", position, len(value))
+	}
+	body, sum := value[:len(value)-4], binary.BigEndian.Uint32(value[len(value)-4:])
+	key := uint64Key(position)
+	if keyedCRC(key[:], body) != sum {
+		return entry{}, corrupt("position %d fails its checksum", position)
+	}
+	if body[0] != format {
+		return entry{}, corrupt("position %d has format %d, want %d", position, body[0], format)
+	}
+	e, ok := parseBody(position, body[1:])
+	if !ok {
+		return entry{}, corrupt("position %d is malformed", position)
+	}
+	return e, nil
+}
+
+// parseBody takes apart what lies between format and checksum.
+func parseBody(position uint64, body []byte) (entry, bool) {
+	d := decoder{buf: body}
+	kind := d.byte()
+	e := entry{kind: kind &^ flagOpens, opens: kind&flagOpens != 0}
+	if e.opens {
+		copy(e.batch[:], d.take(uint64(len(e.batch))))
+	}
+	switch e.kind {
+	case kindEvent:
+		e.prev = d.back(position)
+		e.block = d.back(position)
+		e.version = d.uvarint()
+		e.micros = d.varint()
+		e.typ = d.bytes()
+		e.id = d.bytes()
+		e.name = d.bytes()
+		schema := d.uvarint()
+		e.schema = uint32(schema)
+		e.codec = d.bytes()
+		e.metadata = d.metadata()
+		e.data = d.bytes()
+		if schema != uint64(e.schema) || e.version == 0 || e.version > position || (e.prev == 0) != (e.version == 1) ||
+			(e.block == 0) != (e.version <= blockVersions) || e.block > e.prev {
+			return entry{}, false
+		}
+	case kindNote:
+		if !e.opens {
+			return entry{}, false
+		}
+	default:
+		return entry{}, false
+	}
+	if e.opens {
+		e.receipts = d.rest()
+	}
+	return e, !d.failed && len(d.buf) == 0
+}
+
+// headAt is the stream's head right after this entry, stored at position.
+func (e *entry) headAt(position uint64) head {
+	return head{version: e.version - 1, block: e.block}.after(position)
+}
+
+// is reports whether the entry is an event of s.
+func (e *entry) is(s envelope.Stream) bool {
+	return e.kind == kindEvent && string(e.id) == s.ID && string(e.typ) == s.Type
+}
+
+// parseReceipts calls yield for each receipt of the entry until it returns
+// false, and reports whether all were well formed. Reply shares the entry's
+// memory.
+func (e *entry) parseReceipts(yield func(envelope.Receipt) bool) bool {
+	if !e.opens {
+		return true
+	}
+	d := decoder{buf: e.receipts}
+	for n := d.uvarint(); n > 0 && !d.failed; n-- {
+		var r envelope.Receipt
+		if d.byte() == 1 {
+			r.Stream = envelope.Stream{Type: string(e.typ), ID: string(e.id)}
+		} else {
+			r.Stream = envelope.Stream{Type: string(d.bytes()), ID: string(d.bytes())}
+		}
+		r.ID = string(d.bytes())
+		r.Version = d.uvarint()
+		r.Time = fromMicros(d.varint())
+		r.Codec = string(d.bytes())
+		r.Reply = d.bytes()
+		if len(r.Reply) == 0 {
+			r.Reply = nil
+		}
+		if d.failed || !yield(r) {
+			return !d.failed
+		}
+	}
+	return !d.failed && len(d.buf) == 0
+}
+
+func fromMicros(n int64) time.Time { return time.UnixMicro(n).UTC() }
+
+// decoder takes bytes from the front of buf. After the first failure it gives
+// zero values, and failed stays set.
+type decoder struct {
+	buf    []byte
+	failed bool
+}
+
+func (d *decoder) fail() { d.buf, d.failed = nil, true }
+
+func (d *decoder) byte() byte {
+	if len(d.buf) == 0 {
+		d.fail()
+		return 0
+	}
+	b := d.buf[0]
+	d.buf = d.buf[1:]
+	return b
+}
+
+func (d *decoder) uvarint() uint64 {
+	if len(d.buf) > 0 && d.buf[0] < 0x80 {
+		n := uint64(d.buf[0])
+		d.buf = d.buf[1:]
+		return n
+	}
+	n, size := binary.Uvarint(d.buf)
+	if size <= 0 {
+		d.fail()
+		return 0
+	}
+	d.buf = d.buf[size:]
+	return n
+}
+
+func (d *decoder) varint() int64 {
+	n, size := binary.Varint(d.buf)
+	if size <= 0 {
+		d.fail()
+		return 0
+	}
+	d.buf = d.buf[size:]
+	return n
+}
+
+func (d *decoder) take(n uint64) []byte {
+	if n > uint64(len(d.buf)) {
+		d.fail()
+		return nil
+	}
+	taken := d.buf[:n:n]
+	d.buf = d.buf[n:]
+	return taken
+}
+
+// bytes takes a length and so many bytes.
+func (d *decoder) bytes() []byte { return d.take(d.uvarint()) }
+
+// back takes a distance and returns the position so far behind.
+func (d *decoder) back(position uint64) uint64 {
+	n := d.uvarint()
+	if n == 0 {
+		return 0
+	}
+	if n >= position {
+		d.fail()
+		return 0
+	}
+	return position - n
+}
+
+func (d *decoder) rest() []byte {
+	taken := d.buf
+	d.buf = nil
+	return taken
+}
+
+// metadata takes an encoded metadata whole, for [entry.decodeMetadata].
+func (d *decoder) metadata() []byte {
+	start := d.buf
+	flags := d.byte()
+	for bit := byte(1); bit < metaKeys; bit <<= 1 {
+		if flags&bit != 0 {
+			d.bytes()
+		}
+	}
+	if flags&metaKeys != 0 {
+		for n := d.uvarint(); n > 0 && !d.failed; n-- {
+			d.bytes()
+			d.bytes()
+		}
+	}
+	if flags >= metaKeys<<1 {
+		d.fail()
+	}
+	return start[:len(start)-len(d.buf)]
+}
+
+// decodeMetadata builds the metadata of an entry that parseEntry accepted.
+func (e *entry) decodeMetadata() envelope.Metadata {
+	var m envelope.Metadata
+	d := decoder{buf: e.metadata}
+	flags := d.byte()
+	if flags&metaCorrelation != 0 {
+		m.CorrelationID = string(d.bytes())
+	}
+	if flags&metaCausation != 0 {
+		m.CausationID = string(d.bytes())
+	}
+	if flags&metaCommand != 0 {
+		m.CommandID = string(d.bytes())
+	}
+	if flags&metaKeys != 0 {
+		n := d.uvarint()
+		m.Keys = make(map[string]string, min(n, envelope.MaxMetadataKeys))
+		for ; n > 0 && !d.failed; n-- {
+			key := string(d.bytes())
+			m.Keys[key] = string(d.bytes())
+		}
+	}
+	return m
+}
+
+// checksum is the CRC32C of value alone.
+func checksum(value []byte) uint32 { return crc32.Checksum(value, castagnoli) }

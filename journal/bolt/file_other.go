@@ -1,0 +1,14 @@
+//go:build !unix || solaris || aix
+
+package bolt
+
+import (
+	"os"
+	"time"
+)
+
+// lockFile leaves the locking to bbolt, which has its own way here.
+func lockFile(*os.File, time.Duration) error { return nil }
+
+// syncDir does nothing: directories cannot be synced here.
+func syncDir(string) error { return nil }

@@ -1,0 +1,267 @@
+package bolt
+
+import (
+	"context"
+	"iter"
+	"math"
+
+	bbolt "go.etcd.io/bbolt"
+
+	"github.com/troupe-go/troupe/envelope"
+	"github.com/troupe-go/troupe/journal"
+)
+
+// Bounds of what is read in one transaction.
+const (
+	pageRecords = 1_000
+	pageBytes   = 1 << 20
+)
+
+// Load implements [journal.Journal]. The records of a page share one piece of
+// memory, which is never used again.
+func (j *Journal) Load(ctx context.Context, s envelope.Stream, after uint64) iter.Seq2[envelope.Record, error] {
+	return func(yield func(envelope.Record, error) bool) {
+		if after == math.MaxUint64 {
+			return
+		}
+		r := streamReader{journal: j, stream: s, next: after + 1}
+		r.start()
+		r.yieldAll(ctx, yield)
+	}
+}
+
+// LoadLatest implements [journal.Journal]: the head, the snapshot and the
+// first page come from one transaction.
+func (j *Journal) LoadLatest(ctx context.Context, s envelope.Stream) (journal.Latest, error) {
+	all, err := j.LoadMany(ctx, []envelope.Stream{s})
+	if err != nil {
+		return journal.Latest{}, err
+	}
+	return all[0], nil
+}
+
+// LoadMany implements [journal.Journal]. What the first pages of all streams
+// hold together is bounded as one page is; the rest is read when it is ranged
+// over.
+func (j *Journal) LoadMany(ctx context.Context, streams []envelope.Stream) ([]journal.Latest, error) {
+	if err := context.Cause(ctx); err != nil {
+		return nil, err
+	}
+	readers := make([]streamReader, len(streams))
+	for i, s := range streams {
+		readers[i] = streamReader{journal: j, stream: s}
+		readers[i].start()
+	}
+	results := make([]journal.Latest, len(streams))
+	err := j.view(func(tx *bbolt.Tx) error {
+		room := page{records: pageRecords, bytes: pageBytes}
+		for i := range readers {
+			r := &readers[i]
+			if err := r.findHead(tx); err != nil {
+				return err
+			}
+			results[i] = journal.Latest{Stream: r.stream, Version: r.head.version}
+			if stored, ok := storedSnapshot(tx, r.stream); ok && stored.Version <= r.head.version {
+				stored.Data = append([]byte(nil), stored.Data...)
+				results[i].Snapshot = &stored
+				r.next = stored.Version
+			}
+			r.next++
+			if err := r.readPage(tx, &room); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	for i := range readers {
+		results[i].Records = func(yield func(envelope.Record, error) bool) { readers[i].yieldAll(ctx, yield) }
+	}
+	return results, nil
+}
+
+// page is how much room is left in what one transaction reads.
+type page struct{ records, bytes int }
+
+// streamReader reads one stream forwards, a page at a time, although its
+// entries only lead backwards: it keeps the positions of the versions that are
+// multiples of blockVersions, and walks back within one block.
+type streamReader struct {
+	journal *Journal
+	stream  envelope.Stream
+	next    uint64 // version
+
+	head     head
+	headRead bool
+	blocks   []uint64 // positions of the versions (firstBlock+i) × blockVersions, once found
+	first    uint64   // firstBlock
+
+	records []envelope.Record // the page
+	names   names
+}
+
+// start takes the head from memory, if it is there: before the transaction
+// begins, so that whatever it leads to is in the transaction.
+func (r *streamReader) start() {
+	if ram := r.journal.ram.Load(); ram != nil {
+		r.head, r.headRead = ram.heads.get(r.stream)
+	}
+}
+
+// findHead makes sure of the head.
+func (r *streamReader) findHead(tx *bbolt.Tx) (err error) {
+	if !r.headRead {
+		r.head, err = storedHead(tx, r.stream)
+		r.headRead = err == nil
+	}
+	return err
+}
+
+// yieldAll yields the page that was read and all that follow.
+func (r *streamReader) yieldAll(ctx context.Context, yield func(envelope.Record, error) bool) {
+	for {
+		if err := context.Cause(ctx); err != nil {
+			yield(envelope.Record{}, err)
+			return
+		}
+		for _, rec := range r.records {
+			if !yield(rec, nil) {
+				return
+			}
+		}
+		r.records = nil
+		if r.headRead && r.next > r.head.version {
+			return
+		}
+		err := r.journal.view(func(tx *bbolt.Tx) error {
+			if err := r.findHead(tx); err != nil {
+				return err
+			}
+			return r.readPage(tx, &page{records: pageRecords, bytes: pageBytes})
+		})
+		if err != nil {
+			yield(envelope.Record{}, err)
+			return
+		}
+	}
+}
+
+// readPage reads records from r.next on, until the room is used up or the head
+// is reached. With any room at all it reads at least one.
+func (r *streamReader) readPage(tx *bbolt.Tx, room *page) error {
+	if r.next > r.head.version {
+		return nil
+	}
+	log, err := newLogReader(tx)
+	if err != nil {
+		return err
+	}
+	if err := r.findBlocks(log); err != nil {
+		return err
+	}
+	var found [blockVersions]located
+	var arena pageArena
+	for r.next <= r.head.version && room.records > 0 && room.bytes > 0 {
+		entries, err := r.readBlock(log, &found)
+		if err != nil {
+			return err
+		}
+		for i := range entries {
+			e := &entries[i].entry
+			if room.records <= 0 || room.bytes <= 0 {
+				break
+			}
+			rec := e.record(entries[i].position, &arena, &r.names)
+			rec.Stream = r.stream
+			r.records = append(r.records, rec)
+			r.next++
+			room.records--
+			room.bytes -= rec.SizeBytes()
+		}
+	}
+	return nil
+}
+
+// findBlocks finds, once, the positions by which the versions from r.next on
+// are reached: an eighth of a byte for each version.
+func (r *streamReader) findBlocks(log *logReader) error {
+	if r.blocks != nil || r.head.block == 0 {
+		return nil
+	}
+	r.first = (r.next + blockVersions - 1) / blockVersions
+	last := r.head.version / blockVersions
+	if r.first > last {
+		return nil
+	}
+	r.blocks = make([]uint64, last-r.first+1)
+	position := r.head.block
+	for n := last; ; n-- {
+		r.blocks[n-r.first] = position
+		if n == r.first {
+			return nil
+		}
+		e, err := entryAt(log, r.stream, position, n*blockVersions)
+		if err != nil {
+			return err
+		}
+		position = e.block
+	}
+}
+
+// located is an entry and where it lies.
+type located struct {
+	entry
+	position uint64
+}
+
+// readBlock reads the entries from version r.next to the end of its block, or
+// to the head, into found.
+func (r *streamReader) readBlock(log *logReader, found *[blockVersions]located) ([]located, error) {
+	last, position := r.head.version, r.head.position
+	if n := (r.next + blockVersions - 1) / blockVersions; n*blockVersions <= r.head.version {
+		last, position = n*blockVersions, r.blocks[n-r.first]
+	}
+	entries := found[:last-r.next+1]
+	for version := last; version >= r.next; version-- {
+		e, err := entryAt(log, r.stream, position, version)
+		if err != nil {
+			return nil, err
+		}
+		entries[version-r.next] = located{e, position}
+		position = e.prev
+	}
+	return entries, nil
+}
+
+// entryAt reads the entry at position, which must be that version of s.
+func entryAt(log *logReader, s envelope.Stream, position, version uint64) (entry, error) {
+	e, err := log.entry(position)
+	if err != nil {
+		return e, corrupt("stream %s, version %d: %v", s, version, err)
+	}
+	if !e.is(s) || e.version != version {
+		return e, corrupt("stream %s, version %d: position %d has version %d of stream %s/%s", s, version, position, e.version, e.typ, e.id)
+	}
+	return e, nil
+}
+
+// entryOf finds the entry of one version of s from its head.
+func entryOf(log *logReader, s envelope.Stream, h head, version uint64) (entry, error) {
+	at, position := h.version, h.position
+	if block := h.version / blockVersions * blockVersions; block >= version {
+		at, position = block, h.block
+	}
+	for {
+		e, err := entryAt(log, s, position, at)
+		if err != nil || at == version {
+			return e, err
+		}
+		if at%blockVersions == 0 && at-blockVersions >= version && at > blockVersions {
+			at, position = at-blockVersions, e.block
+		} else {
+			at, position = at-1, e.prev
+		}
+	}
+}

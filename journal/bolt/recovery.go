@@ -1,0 +1,204 @@
+package bolt
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	bbolt "go.etcd.io/bbolt"
+
+	"github.com/troupe-go/troupe/envelope"
+	"github.com/troupe-go/troupe/journal"
+)
+
+// outage is what the committer knows while the journal is down.
+type outage struct {
+	broken *file // must be undone and closed first; nil if it was
+	err    error // what callers are told meanwhile
+	retry  time.Time
+	pause  time.Duration
+}
+
+const (
+	firstPause = 10 * time.Millisecond
+	longPause  = 5 * time.Second
+)
+
+// failed is called after a transaction that ended in cause. It makes sure that
+// nothing of it counts, opens the file again and rebuilds memory from it, and
+// returns what the group's callers are told.
+//
+// An error of a sync says that the disk may lack anything written since the
+// last one, while the page cache shows it all as stored and clean; a second
+// sync would succeed and mean nothing. So the transaction's header page, if it
+// was written, is overwritten: that write is a new one, and its sync counts.
+func (c *committer) failed(cause error) error {
+	c.opts.Logger.Error("bolt: commit failed", "path", c.journal.path, "error", cause)
+	unavailable := unavailable(cause)
+	c.journal.setFile(nil, unavailable)
+	c.down = outage{broken: c.file, err: unavailable, pause: firstPause}
+	c.file = nil
+	if err := c.down.undo(); err != nil {
+		c.opts.Logger.Error("bolt: the last commit may or may not be stored", "path", c.journal.path, "error", err)
+		c.reopen()
+		return fmt.Errorf("bolt: commit: %w: %w", journal.ErrUnknownOutcome, cause)
+	}
+	c.reopen()
+	return unavailable
+}
+
+func unavailable(cause error) error {
+	if errors.Is(cause, journal.ErrUnavailable) {
+		return cause
+	}
+	return fmt.Errorf("bolt: %w: %w", journal.ErrUnavailable, cause)
+}
+
+// undo settles what became of the failed transaction and closes the file. It
+// keeps the file, and with it the lock, until that is done: another process
+// would take what it sees for the truth.
+func (o *outage) undo() error {
+	if o.broken == nil {
+		return nil
+	}
+	if err := o.broken.undo(); err != nil {
+		return err
+	}
+	_ = o.broken.close() // nothing in it is needed any more
+	o.broken = nil
+	return nil
+}
+
+// reopen tries to serve again, unless the last try was just now. It reports
+// whether the journal is up.
+func (c *committer) reopen() bool {
+	if time.Now().Before(c.down.retry) {
+		return false
+	}
+	err := c.down.undo()
+	if err == nil {
+		err = c.open()
+	}
+	if err != nil {
+		c.down.err = unavailable(err)
+		c.down.retry = time.Now().Add(c.down.pause)
+		c.down.pause = min(2*c.down.pause, longPause)
+		c.journal.setFile(nil, c.down.err)
+		c.opts.Logger.Error("bolt: reopen", "path", c.journal.path, "error", err)
+		return false
+	}
+	c.down = outage{}
+	c.opts.Logger.Info("bolt: serving again", "path", c.journal.path, "position", c.state.last)
+	return true
+}
+
+// open opens the file, rebuilds memory from it and lets readers in.
+func (c *committer) open() error {
+	f, err := openFile(c.journal.path, c.opts)
+	if err != nil {
+		return err
+	}
+	c.checkpoint = nil // one under way belonged to the former memory
+	if err := c.rebuild(f); err != nil {
+		_ = f.close()
+		return fmt.Errorf("bolt: open %s: %w", c.journal.path, err)
+	}
+	c.file = f
+	c.journal.ram.Store(c.ram)
+	c.journal.committed.Store(c.state.last)
+	c.journal.setFile(f, nil)
+	return nil
+}
+
+// rebuild reads the state, and replays the log from the last checkpoint to
+// bring back the heads and receipts that no bucket has yet.
+func (c *committer) rebuild(f *file) (err error) {
+	defer recoverCorrupt(&err)
+	heads, err := newHeadTable(c.opts.MaxHeads)
+	if err != nil {
+		return err
+	}
+	c.ram = &memory{heads: heads, receipts: newReceiptTable()}
+	return f.db.View(func(tx *bbolt.Tx) error {
+		for _, name := range [][]byte{bucketLog, bucketHeads, bucketSnapshots, bucketReceipts, bucketMeta} {
+			if tx.Bucket(name) == nil {
+				return corrupt("bucket %s is missing", name)
+			}
+		}
+		if c.state, err = parseState(tx.Bucket(bucketMeta).Get(keyState)); err != nil {
+			return err
+		}
+		if c.runs, err = readRunInfos(tx); err != nil {
+			return err
+		}
+		c.nextRun = 1
+		for _, r := range c.runs {
+			c.nextRun = max(c.nextRun, r.number+1)
+		}
+		c.mark = c.state.checkpoint
+		if err := verifyHeads(tx, &c.state); err != nil {
+			return err
+		}
+		return c.replay(tx)
+	})
+}
+
+// verifyHeads checks the bucket of heads as a whole. A checksum in each head
+// cannot tell that one is missing, or that a damaged page leads to an old
+// version of the bucket, and a stream that seems shorter than it is could fork.
+func verifyHeads(tx *bbolt.Tx, s *state) error {
+	if s.heads > maxVerifiedHeads {
+		return nil
+	}
+	var count, sum uint64
+	cursor := tx.Bucket(bucketHeads).Cursor()
+	for key, value := cursor.First(); key != nil; key, value = cursor.Next() {
+		if _, err := parseHead(key, value); err != nil {
+			return err
+		}
+		count++
+		sum += uint64(headSum(value))
+	}
+	if count != s.heads || sum != s.headsSum {
+		return corrupt("bucket heads has %d heads with sum %d, want %d with sum %d", count, sum, s.heads, s.headsSum)
+	}
+	return nil
+}
+
+// replay reads the entries behind the checkpoint.
+func (c *committer) replay(tx *bbolt.Tx) error {
+	log, err := newLogReader(tx)
+	if err != nil {
+		return err
+	}
+	table, receipts := c.ram.heads, c.ram.receipts
+	for position := c.state.checkpoint + 1; position <= c.state.last; position++ {
+		value, err := log.next(position)
+		if err != nil {
+			return err
+		}
+		e, err := parseEntry(position, value)
+		if err != nil {
+			return err
+		}
+		if e.opens && position > c.state.spilled {
+			wellFormed := e.parseReceipts(func(r envelope.Receipt) bool {
+				receipts.young[makeReceiptKey(r.Stream, r.ID)] = position
+				return true
+			})
+			if !wellFormed {
+				return corrupt("receipts at position %d", position)
+			}
+		}
+		if e.kind != kindEvent {
+			continue
+		}
+		h := e.headAt(position)
+		// The compiler makes this lookup without allocating strings.
+		if known, ok := table.dirty[envelope.Stream{Type: string(e.typ), ID: string(e.id)}]; ok && known.version+1 != h.version {
+			return corrupt("position %d has version %d of stream %s/%s, want %d", position, h.version, e.typ, e.id, known.version+1)
+		}
+		table.set(envelope.Stream{Type: string(e.typ), ID: string(e.id)}, h)
+	}
+	return nil
+}
