@@ -2,6 +2,8 @@ module github.com/troupe-go/troupe
 
 go 1.26.0
 
+tool github.com/troupe-go/troupe/cmd/sourced
+
 require (
 	github.com/Workiva/go-datastructures v1.1.3 // indirect
 	github.com/asynkron/protoactor-go v0.0.0-20240822202345-3c0e61ca19c9 // indirect

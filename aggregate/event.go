@@ -111,24 +111,33 @@ func (e *Event[A, E]) addTo(s *Spec[A]) error {
 		return err
 	}
 	e.spec = s
-	s.events[e.name] = eventDef[A]{schema: e.schema, payload: payload, replay: e.replay}
+	s.events[e.name] = eventDef[A]{
+		schema: e.schema, payload: payload, replay: e.replay,
+		decode: func(codec envelope.Codec, rec *envelope.Record) (any, error) { return e.decode(codec, rec) },
+	}
 	return nil
 }
 
-// replay decodes rec, upcasting an older schema, and applies it.
+// replay decodes rec and applies it.
 func (e *Event[A, E]) replay(a *A, codec envelope.Codec, rec *envelope.Record) error {
-	var payload E
-	if rec.Schema == e.schema {
-		if err := codec.Decode(rec.Data, &payload); err != nil {
-			return err
-		}
-	} else {
-		up, err := upcastTo(e.schema, e.ups, codec, rec)
-		if err != nil {
-			return err
-		}
-		payload = up.(E) // checkChain has proven the chain's last type
+	payload, err := e.decode(codec, rec)
+	if err != nil {
+		return err
 	}
 	e.apply(a, payload)
 	return nil
+}
+
+// decode returns the payload of rec, upcasting an older schema.
+func (e *Event[A, E]) decode(codec envelope.Codec, rec *envelope.Record) (E, error) {
+	var payload E
+	if rec.Schema == e.schema {
+		err := codec.Decode(rec.Data, &payload)
+		return payload, err
+	}
+	up, err := upcastTo(e.schema, e.ups, codec, rec)
+	if err != nil {
+		return payload, err
+	}
+	return up.(E), nil // checkChain has proven the chain's last type
 }

@@ -20,11 +20,7 @@ func (s *Spec[A]) Replay(a *A, rec *envelope.Record) error {
 	if rec.Version != r.version+1 {
 		return replayError(rec, fmt.Errorf("%w: the record behind version %d has version %d", journal.ErrCorrupt, r.version, rec.Version))
 	}
-	def, ok := s.events[rec.Name]
-	if !ok {
-		return replayError(rec, fmt.Errorf("%w in aggregate type %q", ErrUnknownEvent, s.typ))
-	}
-	codec, err := s.codecs.Lookup(rec.Codec)
+	def, codec, err := s.lookup(rec)
 	if err != nil {
 		return replayError(rec, err)
 	}

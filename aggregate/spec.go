@@ -23,9 +23,9 @@ type Spec[A any] struct {
 
 // eventDef is an [Event] without its payload's type.
 type eventDef[A any] struct {
-	schema uint32
-	replay func(a *A, codec envelope.Codec, rec *envelope.Record) error
-	// records drops what recording needs and returns a fresh payload, for tools.
+	schema  uint32
+	replay  func(a *A, codec envelope.Codec, rec *envelope.Record) error
+	decode  func(codec envelope.Codec, rec *envelope.Record) (any, error)
 	payload reflect.Type
 }
 

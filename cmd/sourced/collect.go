@@ -1,0 +1,263 @@
+package main
+
+import (
+	"go/ast"
+	"go/token"
+	"reflect"
+	"strconv"
+	"strings"
+)
+
+// generate reads the package in dir and returns its generated files by name.
+func generate(dir string) (*output, error) {
+	s, err := readSource(dir)
+	if err != nil {
+		return nil, err
+	}
+	m := s.collect()
+	if err := s.err(); err != nil {
+		return nil, err
+	}
+	out := &output{files: map[string][]byte{}, generated: s.generated}
+	for _, a := range m.aggregates {
+		text, err := s.emit(m, a)
+		if err != nil {
+			return nil, err
+		}
+		out.files[a.outputName()] = text
+	}
+	if err := s.err(); err != nil { // imports are resolved while writing
+		return nil, err
+	}
+	return out, nil
+}
+
+// collect turns the directives of the package into a model, noting mistakes.
+func (s *source) collect() *model {
+	m := &model{name: s.name}
+	for _, f := range s.files {
+		for _, d := range f.syntax.Decls {
+			if d, ok := d.(*ast.GenDecl); ok && d.Tok == token.TYPE {
+				for _, spec := range d.Specs {
+					spec := spec.(*ast.TypeSpec)
+					doc := spec.Doc
+					if doc == nil && len(d.Specs) == 1 {
+						doc = d.Doc
+					}
+					s.collectType(m, f, spec, doc)
+				}
+			}
+		}
+	}
+	var upcasts []func()
+	for _, f := range s.files {
+		for _, d := range f.syntax.Decls {
+			fn, ok := d.(*ast.FuncDecl)
+			if !ok {
+				continue
+			}
+			for _, d := range f.directives(fn.Doc) {
+				switch d.Name {
+				case "event":
+					s.collectEvent(m, f, fn, d)
+				case "upcast":
+					upcasts = append(upcasts, func() { s.collectUpcast(m, fn, d) })
+				case "aggregate", "snapshot":
+					s.addf(d.Slash, "//sourced:%s stands above function %s: move it above the struct", d.Name, fn.Name.Name)
+				default:
+					s.unknown(d.Directive)
+				}
+			}
+		}
+	}
+	for _, collect := range upcasts { // they name events, which are known only now
+		collect()
+	}
+	for _, f := range s.files {
+		s.strays(f)
+	}
+	if len(m.aggregates) == 0 && len(s.list) == 0 {
+		s.addf(s.files[0].syntax.Name.Pos(), "package %s has no aggregate: %s, above a struct that embeds aggregate.Root", s.name, wantAggregate)
+	}
+	s.check(m)
+	return m
+}
+
+// collectType reads the directives above one type.
+func (s *source) collectType(m *model, f *file, spec *ast.TypeSpec, doc *ast.CommentGroup) {
+	var a *aggregateType
+	var snapshot *directive
+	for _, d := range f.directives(doc) {
+		switch d.Name {
+		case "aggregate":
+			if a != nil {
+				s.addf(d.Slash, "%s is an aggregate already: remove one //sourced:aggregate", a.name)
+				continue
+			}
+			a = s.newAggregate(f, spec, d)
+		case "snapshot":
+			if snapshot != nil {
+				s.addf(d.Slash, "snapshots of %s are asked for already: remove one //sourced:snapshot", spec.Name.Name)
+				continue
+			}
+			snapshot = &d
+		case "event", "upcast":
+			s.addf(d.Slash, "//sourced:%s stands above type %s: move it above the %s", d.Name, spec.Name.Name, owner[d.Name])
+		default:
+			s.unknown(d.Directive)
+		}
+	}
+	if a != nil {
+		m.aggregates = append(m.aggregates, a)
+	}
+	switch {
+	case snapshot == nil:
+	case a == nil:
+		s.addf(snapshot.Slash, "%s has snapshots but is no aggregate: %s", spec.Name.Name, wantAggregate)
+	case len(snapshot.words) != 1:
+		s.addf(snapshot.end(), "//sourced:snapshot takes one schema: %s", wantSnapshot)
+	default:
+		if n, ok := s.number(snapshot.words[0], "schema", wantSnapshot); ok {
+			a.snapshot = n
+			s.collectFields(a)
+		}
+	}
+}
+
+func (s *source) newAggregate(f *file, spec *ast.TypeSpec, d directive) *aggregateType {
+	name := spec.Name.Name
+	a := &aggregateType{file: f, spec: spec, name: name, prefix: exported(name), rootPkg: "aggregate"}
+	if len(d.words) != 1 {
+		s.addf(d.end(), "//sourced:aggregate takes one name: %s", wantAggregate)
+	}
+	if len(d.words) > 0 {
+		a.durable = d.words[0].text
+		s.checkName(d.words[0], "aggregate")
+	}
+	if spec.TypeParams != nil {
+		s.addf(spec.TypeParams.Pos(), "aggregate %s has type parameters: write one struct for each", name)
+	}
+	st, ok := spec.Type.(*ast.StructType)
+	if !ok {
+		s.addf(spec.Type.Pos(), "%s is no struct: an aggregate is a struct that embeds aggregate.Root", name)
+		return a
+	}
+	for _, fd := range st.Fields.List {
+		if len(fd.Names) > 0 {
+			continue
+		}
+		pkg, pointer := rootField(fd.Type)
+		if pkg == "" || !s.isAggregatePkg(f, pkg) {
+			continue
+		}
+		if pointer {
+			s.addf(fd.Type.Pos(), "%s embeds a pointer, which is nil in a new aggregate: write %s.Root", name, pkg)
+		}
+		a.rootPkg = pkg
+		return a
+	}
+	s.addf(spec.Name.Pos(), "%s does not embed aggregate.Root: write aggregate.Root as its first field", name)
+	return a
+}
+
+// rootField returns the package name of the embedded field p.Root or *p.Root.
+func rootField(t ast.Expr) (pkg string, pointer bool) {
+	if star, ok := t.(*ast.StarExpr); ok {
+		pointer = true
+		t = star.X
+	}
+	if sel, ok := t.(*ast.SelectorExpr); ok && sel.Sel.Name == "Root" {
+		if x, ok := sel.X.(*ast.Ident); ok {
+			return x.Name, pointer
+		}
+	}
+	return "", false
+}
+
+// collectFields reads what a snapshot of a keeps.
+func (s *source) collectFields(a *aggregateType) {
+	st, ok := a.spec.Type.(*ast.StructType)
+	if !ok {
+		return
+	}
+	for _, fd := range st.Fields.List {
+		tag := structTag(fd.Tag)
+		if pkg, _ := rootField(fd.Type); len(fd.Names) == 0 && pkg == a.rootPkg || tag.Get("snapshot") == "-" {
+			continue
+		}
+		if v := tag.Get("snapshot"); v != "" {
+			s.addf(fd.Tag.Pos(), "tag snapshot:%q is not understood: write snapshot:\"-\" to leave the field out", v)
+		}
+		names := fd.Names
+		if len(names) == 0 {
+			names = []*ast.Ident{embeddedName(fd.Type)}
+		}
+		for _, n := range names {
+			if n.Name == "_" {
+				continue
+			}
+			if what := unstorable(fd.Type); what != "" {
+				s.addf(n.Pos(), "field %s is %s, which no snapshot can hold: tag it `snapshot:\"-\"`", n.Name, what)
+			}
+			fld := field{pos: n.Pos(), source: n.Name, name: exported(n.Name), typ: s.text(fd.Type), tag: snake(n.Name), expr: fd.Type}
+			if v, _, _ := strings.Cut(tag.Get("json"), ","); v != "" && v != "-" {
+				fld.tag = v
+			}
+			a.fields = append(a.fields, fld)
+		}
+	}
+	s.checkFields(a.fields, a.prefix+"Snapshot", "field")
+}
+
+func structTag(lit *ast.BasicLit) reflect.StructTag {
+	if lit == nil {
+		return ""
+	}
+	text, _ := strconv.Unquote(lit.Value) // the parser has seen that it is a string
+	return reflect.StructTag(text)
+}
+
+// embeddedName is the name of the field that embedding t makes.
+func embeddedName(t ast.Expr) *ast.Ident {
+	for {
+		switch x := t.(type) {
+		case *ast.StarExpr:
+			t = x.X
+		case *ast.IndexExpr:
+			t = x.X
+		case *ast.IndexListExpr:
+			t = x.X
+		case *ast.SelectorExpr:
+			return x.Sel
+		case *ast.Ident:
+			return x
+		default:
+			return &ast.Ident{NamePos: t.Pos(), Name: "_"}
+		}
+	}
+}
+
+// unstorable says what t is when no codec can store it, and "" otherwise.
+func unstorable(t ast.Expr) string {
+	switch t := t.(type) {
+	case *ast.FuncType:
+		return "a function"
+	case *ast.ChanType:
+		return "a channel"
+	case *ast.Ident:
+		if t.Name == "error" {
+			return "an error"
+		}
+	case *ast.InterfaceType:
+		if t.Methods.NumFields() > 0 {
+			return "an interface"
+		}
+	case *ast.StarExpr:
+		return unstorable(t.X)
+	case *ast.ArrayType:
+		return unstorable(t.Elt)
+	case *ast.MapType:
+		return unstorable(t.Value)
+	}
+	return ""
+}
