@@ -133,3 +133,14 @@ func (h *Aggregates[A]) release(c *call[A]) {
 }
 
 func (h *Aggregates[A]) stream(id string) envelope.Stream { return h.spec.Stream(id) }
+
+// Waiting counts the commands that wait in queues now.
+func (h *Aggregates[A]) Waiting() int {
+	n := 0
+	for _, e := range h.router.all(nil) {
+		e.mu.Lock()
+		n += e.waiting
+		e.mu.Unlock()
+	}
+	return n
+}

@@ -1,0 +1,293 @@
+package actor_test
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/troupe-go/troupe/actor"
+	"github.com/troupe-go/troupe/aggregate"
+	"github.com/troupe-go/troupe/journal"
+	"github.com/troupe-go/troupe/journal/bolt"
+	"github.com/troupe-go/troupe/journal/memory"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// count is how often a test repeats: the full count with TROUPE_SOAK=1, a tenth
+// otherwise.
+func count(full int) int {
+	if os.Getenv("TROUPE_SOAK") == "1" {
+		return full
+	}
+	return max(1, full/10)
+}
+
+// purse is the aggregate of these tests: it holds coins, and who put them in.
+type purse struct {
+	aggregate.Root
+
+	Open  bool
+	Coins int
+	Last  map[string]int // sender → its highest sequence number
+}
+
+type purseOpened struct{}
+
+type coinsPut struct {
+	N      int    `json:"n"`
+	Sender string `json:"sender,omitempty"`
+	Seq    int    `json:"seq,omitempty"`
+}
+
+type coinsTaken struct {
+	N int `json:"n"`
+}
+
+type purseState struct {
+	Open  bool           `json:"open"`
+	Coins int            `json:"coins"`
+	Last  map[string]int `json:"last,omitempty"`
+}
+
+var (
+	opened = aggregate.On("opened", func(p *purse, _ purseOpened) { p.Open = true }).
+		When(func(p *purse, _ purseOpened) bool { return !p.Open })
+	put = aggregate.On("put", func(p *purse, e coinsPut) {
+		p.Open = true
+		p.Coins += e.N
+		if e.Sender != "" {
+			if p.Last == nil {
+				p.Last = make(map[string]int)
+			}
+			p.Last[e.Sender] = e.Seq
+		}
+	})
+	taken = aggregate.On("taken", func(p *purse, e coinsTaken) { p.Coins -= e.N }).
+		Require(func(p *purse, e coinsTaken) error {
+			if p.Coins < e.N {
+				return aggregate.Reject("%d coins are not enough for %d", p.Coins, e.N)
+			}
+			return nil
+		})
+
+	purses = aggregate.Define("purse", opened, put, taken,
+		aggregate.Snapshots(1,
+			func(p *purse) purseState {
+				last := make(map[string]int, len(p.Last))
+				for k, v := range p.Last {
+					last[k] = v
+				}
+				return purseState{p.Open, p.Coins, last}
+			},
+			func(p *purse, s purseState) { p.Open, p.Coins, p.Last = s.Open, s.Coins, s.Last }))
+)
+
+// order is the input of every command here: it can do anything to a purse.
+type order struct {
+	ID     string
+	N      int
+	Sender string
+	Seq    int
+	Do     func(p *purse) error // between the event and the reply
+}
+
+func (o order) AggregateID() string { return o.ID }
+
+// answer is a reply that shows what the command was decided on.
+type answer struct {
+	Coins   int    `json:"coins"`
+	Version uint64 `json:"version"`
+	Out     bool   `json:"out,omitempty"` // out of order for its sender
+}
+
+var (
+	cmdOpen = aggregate.NewCommand("purse.open", func(_ *aggregate.Context, p *purse, o order) (answer, error) {
+		err := opened.Record(p, purseOpened{})
+		return answer{Coins: p.Coins, Version: p.Version()}, err
+	})
+	cmdPut = aggregate.NewCommand("purse.put", func(_ *aggregate.Context, p *purse, o order) (answer, error) {
+		late := o.Sender != "" && p.Last[o.Sender] != o.Seq-1
+		if err := put.Record(p, coinsPut{N: o.N, Sender: o.Sender, Seq: o.Seq}); err != nil {
+			return answer{}, err
+		}
+		if o.Do != nil {
+			if err := o.Do(p); err != nil {
+				return answer{}, err
+			}
+		}
+		return answer{Coins: p.Coins, Version: p.Version(), Out: late}, nil
+	})
+	cmdTake = aggregate.NewCommand("purse.take", func(_ *aggregate.Context, p *purse, o order) (answer, error) {
+		if err := taken.Record(p, coinsTaken{N: o.N}); err != nil {
+			return answer{}, err
+		}
+		return answer{Coins: p.Coins, Version: p.Version()}, nil
+	}, aggregate.MustExist())
+	cmdLook = aggregate.NewCommand("purse.look", func(_ *aggregate.Context, p *purse, o order) (answer, error) {
+		if o.Do != nil {
+			if err := o.Do(p); err != nil {
+				return answer{}, err
+			}
+		}
+		return answer{Coins: p.Coins, Version: p.Version()}, nil
+	})
+)
+
+var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
+
+// world is one system with one type.
+type world struct {
+	t       testing.TB
+	journal journal.Journal
+	system  *actor.System
+	purses  *actor.Aggregates[purse]
+}
+
+func newWorld(t testing.TB, j journal.Journal, opts *actor.Options, host *actor.HostOptions) *world {
+	t.Helper()
+	var o actor.Options
+	if opts != nil {
+		o = *opts
+	}
+	if o.Logger == nil {
+		o.Logger = quiet
+	}
+	s, err := actor.NewSystem(j, &o)
+	require.NoError(t, err)
+	h, err := actor.Host(s, purses, host)
+	require.NoError(t, err)
+	w := &world{t: t, journal: j, system: s, purses: h}
+	t.Cleanup(w.stop)
+	return w
+}
+
+// stop ends the system and proves that it ended whole.
+func (w *world) stop() {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	require.NoError(w.t, w.system.Stop(ctx))
+	require.Zero(w.t, w.system.Stats().Residents)
+}
+
+func (w *world) put(id string, n int, opts ...aggregate.AskOption) answer {
+	w.t.Helper()
+	a, err := cmdPut.Ask(context.Background(), w.purses, order{ID: id, N: n}, opts...)
+	require.NoError(w.t, err)
+	return a
+}
+
+func (w *world) look(id string) answer {
+	w.t.Helper()
+	a, err := cmdLook.Ask(context.Background(), w.purses, order{ID: id})
+	require.NoError(w.t, err)
+	return a
+}
+
+// stored sums up what the journal holds of one purse, and proves that its
+// versions have no gaps.
+func (w *world) stored(id string) (coins int, version uint64) {
+	w.t.Helper()
+	p := purses.New(id)
+	for rec, err := range w.journal.Load(context.Background(), purses.Stream(id), 0) {
+		require.NoError(w.t, err)
+		require.NoError(w.t, purses.Replay(p, &rec))
+	}
+	return p.Coins, p.Version()
+}
+
+// onJournals runs a test on each journal that this repository has for one
+// process.
+func onJournals(t *testing.T, test func(t *testing.T, open func(testing.TB) journal.Journal)) {
+	t.Helper()
+	t.Run("memory", func(t *testing.T) { test(t, openMemory) })
+	t.Run("bolt", func(t *testing.T) {
+		test(t, func(t testing.TB) journal.Journal { return openBolt(t, filepath.Join(t.TempDir(), "journal.db")) })
+	})
+}
+
+func openMemory(t testing.TB) journal.Journal {
+	t.Helper()
+	j, err := memory.Open(nil)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, j.Close()) })
+	return j
+}
+
+func openBolt(t testing.TB, path string) journal.Journal {
+	t.Helper()
+	j, err := bolt.Open(path, nil)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, j.Close()) })
+	return j
+}
+
+// faulty is a journal whose commits a test can hold, refuse or lose.
+type faulty struct {
+	journal.Journal
+
+	mu     sync.Mutex
+	submit func(b *journal.Batch, done func(journal.Result, error)) (handled bool)
+	credit func(ready func()) bool
+	read   func() error
+	loads  int
+}
+
+func (f *faulty) onSubmit(fn func(b *journal.Batch, done func(journal.Result, error)) bool) {
+	f.mu.Lock()
+	f.submit = fn
+	f.mu.Unlock()
+}
+
+func (f *faulty) onRead(fn func() error) {
+	f.mu.Lock()
+	f.read = fn
+	f.mu.Unlock()
+}
+
+func (f *faulty) Submit(b *journal.Batch, done func(journal.Result, error)) {
+	f.mu.Lock()
+	fn := f.submit
+	f.mu.Unlock()
+	if fn != nil && fn(b, done) {
+		return
+	}
+	f.Journal.Submit(b, done)
+}
+
+func (f *faulty) Credit(events, bytes int, ready func()) bool {
+	f.mu.Lock()
+	fn := f.credit
+	f.mu.Unlock()
+	if fn != nil {
+		return fn(ready)
+	}
+	return f.Journal.Credit(events, bytes, ready)
+}
+
+func (f *faulty) LoadLatest(ctx context.Context, s journalStream) (journal.Latest, error) {
+	f.mu.Lock()
+	f.loads++
+	fn := f.read
+	f.mu.Unlock()
+	if fn != nil {
+		if err := fn(); err != nil {
+			return journal.Latest{}, err
+		}
+	}
+	return f.Journal.LoadLatest(ctx, s)
+}
+
+func (f *faulty) loaded() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.loads
+}
