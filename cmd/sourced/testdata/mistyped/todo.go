@@ -13,5 +13,5 @@ type Todo struct {
 
 // finish is done.
 //
-//sourced:event finished schema=1 when t.Done require t.missing(n) 
+//sourced:event finished schema=1 when t.Done require t.missing(n)
 func (t *Todo) finish(n int) { t.Done = n }
