@@ -53,7 +53,6 @@ type group struct {
 	// full disk, heads that ran ahead would refuse every batch.
 	state    state
 	heads    map[envelope.Stream]head
-	receipts map[receiptKey]uint64
 	runInfos []runInfo
 
 	wrote        bool
@@ -63,7 +62,8 @@ type group struct {
 	sub       *bbolt.Bucket // of the log, for positions of number subNumber
 	subNumber uint64
 
-	runs       []run // opened when the first receipt needs them
+	keys       []receiptKey // of the receipts of the batch being decided
+	runs       []run        // opened when the first receipt needs them
 	runsOpened bool
 }
 
@@ -222,7 +222,6 @@ func (c *committer) apply(g *group) {
 		heads.set(s, h)
 	}
 	heads.mu.Unlock()
-	c.ram.receipts.add(g.receipts)
 	changed := g.state.last != c.state.last
 	c.state = g.state
 	c.journal.committed.Store(c.state.last)
@@ -331,7 +330,6 @@ func (g *group) begin(tx *bbolt.Tx, c *committer) (err error) {
 	}
 	if g.heads == nil {
 		g.heads = make(map[envelope.Stream]head)
-		g.receipts = make(map[receiptKey]uint64)
 	}
 	g.state, g.runInfos = c.state, c.runs
 	if n := len(g.items); cap(g.outcomes) < n {
@@ -345,7 +343,6 @@ func (g *group) begin(tx *bbolt.Tx, c *committer) (err error) {
 // release forgets everything but the items, their outcomes and the memory.
 func (g *group) release() {
 	clear(g.heads)
-	clear(g.receipts)
 	g.arena.reset()
 	g.tx, g.log, g.sub = nil, nil, nil
 	g.runs, g.runsOpened = nil, false

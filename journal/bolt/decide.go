@@ -83,9 +83,12 @@ func (c *committer) head(g *group, s envelope.Stream) (head, error) {
 // of those.
 func (c *committer) checkReceipts(g *group, b *journal.Batch) error {
 	var duplicates []envelope.Receipt
+	g.keys = g.keys[:0]
 	for i := range b.Receipts {
 		r := &b.Receipts[i]
-		stored, _, ok, err := c.receipt(g, r.Stream, r.ID)
+		key := makeReceiptKey(r.Stream, r.ID)
+		g.keys = append(g.keys, key)
+		stored, _, ok, err := c.receipt(g, key, r)
 		if err != nil {
 			return err
 		}
@@ -99,14 +102,10 @@ func (c *committer) checkReceipts(g *group, b *journal.Batch) error {
 	return nil
 }
 
-// receipt finds the stored receipt of a command, those of the group included,
-// and the batch that it was stored with.
-func (c *committer) receipt(g *group, s envelope.Stream, commandID string) (r envelope.Receipt, batch journal.BatchID, ok bool, err error) {
-	key := makeReceiptKey(s, commandID)
-	position, ok := g.receipts[key]
-	if !ok {
-		position, ok = c.ram.receipts.peek(key)
-	}
+// receipt finds the stored receipt of the same command as wanted, those of the
+// group included, and the batch that it was stored with.
+func (c *committer) receipt(g *group, key receiptKey, wanted *envelope.Receipt) (r envelope.Receipt, batch journal.BatchID, ok bool, err error) {
+	position, ok := c.ram.receipts.peek(key)
 	if !ok {
 		if !g.runsOpened {
 			if g.runs, err = openRuns(g.tx, &c.ram.verified); err != nil {
@@ -118,7 +117,7 @@ func (c *committer) receipt(g *group, s envelope.Stream, commandID string) (r en
 			return r, batch, false, nil
 		}
 	}
-	return readReceipt(g.log, position, s, commandID)
+	return readReceipt(g.log, position, wanted.Stream, wanted.ID)
 }
 
 // isStored reports whether b was stored when it was submitted before: its id
@@ -135,7 +134,8 @@ func (c *committer) isStored(g *group, b *journal.Batch) (bool, error) {
 		e, err := entryOf(g.log, first.Stream, h, first.Expected+1)
 		return err == nil && e.opens && e.batch == b.ID, err
 	case len(b.Receipts) > 0:
-		_, batch, ok, err := c.receipt(g, b.Receipts[0].Stream, b.Receipts[0].ID)
+		first := &b.Receipts[0]
+		_, batch, ok, err := c.receipt(g, makeReceiptKey(first.Stream, first.ID), first)
 		return ok && batch == b.ID, err
 	}
 	return false, nil
@@ -173,8 +173,8 @@ func (c *committer) write(g *group, b *journal.Batch) (result journal.Result, er
 			return result, err
 		}
 	}
-	for i := range b.Receipts {
-		g.receipts[makeReceiptKey(b.Receipts[i].Stream, b.Receipts[i].ID)] = first
+	if len(b.Receipts) > 0 {
+		c.ram.receipts.add(g.keys, first) // checkReceipts made the keys
 	}
 	for _, s := range b.DropSnapshots {
 		if err := g.dropSnapshot(s); err != nil {

@@ -135,13 +135,14 @@ func (f *file) prepare(path string) error {
 	return nil
 }
 
-// close closes the database. One that is stuck gives up its file, and so the
-// lock, and leaves its mapping behind.
+// close closes the database. One that is stuck gives up the lock and the file,
+// and leaves its mapping behind, which would keep the lock.
 func (f *file) close() error {
 	if f.db != nil && !f.stuck {
 		return f.db.Close()
 	}
 	if f.handle != nil {
+		unlockFile(f.handle)
 		return f.handle.Close()
 	}
 	return nil

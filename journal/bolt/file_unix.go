@@ -25,6 +25,9 @@ func lockFile(f *os.File, timeout time.Duration) error {
 	}
 }
 
+// unlockFile gives up the lock of f, however many mappings refer to f.
+func unlockFile(f *os.File) { _ = syscall.Flock(int(f.Fd()), syscall.LOCK_UN) }
+
 // syncDir makes the names in dir durable.
 func syncDir(dir string) error {
 	d, err := os.Open(dir)

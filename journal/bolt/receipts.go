@@ -3,7 +3,6 @@ package bolt
 import (
 	"context"
 	"crypto/sha256"
-	"maps"
 	"sync"
 
 	bbolt "go.etcd.io/bbolt"
@@ -60,14 +59,15 @@ func (t *receiptTable) get(key receiptKey) (uint64, bool) {
 	return t.peek(key)
 }
 
-// add records committed receipts.
-func (t *receiptTable) add(staged map[receiptKey]uint64) {
-	if len(staged) == 0 {
-		return
-	}
+// add records receipts at position, which need not be committed yet: readers
+// compare positions with the newest committed one, and when the commit fails
+// the whole table is built anew.
+func (t *receiptTable) add(keys []receiptKey, position uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	maps.Copy(t.young, staged)
+	for _, key := range keys {
+		t.young[key] = position
+	}
 }
 
 // seal makes the young generation the old one and returns it; from then on it

@@ -3,6 +3,7 @@ package bolt
 import (
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"time"
 
 	bbolt "go.etcd.io/bbolt"
@@ -114,6 +115,7 @@ func (c *committer) open() error {
 // bring back the heads and receipts that no bucket has yet.
 func (c *committer) rebuild(f *file) (err error) {
 	defer recoverCorrupt(&err)
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	heads, err := newHeadTable(c.opts.MaxHeads)
 	if err != nil {
 		return err

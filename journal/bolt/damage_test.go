@@ -1,0 +1,258 @@
+package bolt_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/troupe-go/troupe/envelope"
+	"github.com/troupe-go/troupe/internal/testenv"
+	"github.com/troupe-go/troupe/journal"
+	"github.com/troupe-go/troupe/journal/bolt"
+	"github.com/troupe-go/troupe/snapshot"
+)
+
+// copyFile copies a file as a crash of this moment would leave it, and returns
+// the copy's path. No commit may be under way.
+func copyFile(t testing.TB, path string) string {
+	t.Helper()
+	content, err := os.ReadFile(path)
+	require.NoError(t, err)
+	copied := filepath.Join(t.TempDir(), "copy.db")
+	require.NoError(t, os.WriteFile(copied, content, 0o600))
+	return copied
+}
+
+// history is what a file holds: enough to tell whether what is read is true.
+type history struct {
+	records  []envelope.Record // in the order of positions
+	versions map[envelope.Stream]uint64
+	receipts map[string]bool
+	content  []byte // of the file
+}
+
+// makeHistory fills a file and returns its content, closed or as a crash would
+// leave it.
+func makeHistory(t *testing.T, clean bool) *history {
+	t.Helper()
+	path := newPath(t)
+	h := &history{versions: map[envelope.Stream]uint64{}, receipts: map[string]bool{}}
+	j := open(t, path, &bolt.Options{CheckpointEvents: 400, ReceiptWindow: 120})
+	for i := range 600 {
+		s := todo(fmt.Sprint(i * i % 37))
+		b := batch(events(s, h.versions[s], 1+i%3, "and some more to fill the pages"))
+		if i%2 == 0 {
+			receipt(b, todo("1"), fmt.Sprint(i))
+			h.receipts[fmt.Sprint(i)] = true
+		}
+		h.versions[s] += uint64(1 + i%3)
+		if i%20 == 0 {
+			b.Snapshots = append(b.Snapshots, snapshot.Snapshot{Stream: s, Version: h.versions[s], Schema: 1, Codec: "json", Data: bytes.Repeat([]byte("s"), 200)})
+		}
+		commit(t, j, b)
+	}
+	var err error
+	h.records, err = readAll(t, j)
+	require.NoError(t, err)
+	if clean {
+		require.NoError(t, j.Close())
+	}
+	h.content, err = os.ReadFile(path)
+	require.NoError(t, err)
+	return h
+}
+
+// check opens a damaged file. It may be refused as corrupt; what is served is
+// true: the records are the first ones of the history, all but the last commit
+// at least, and every stream, snapshot and receipt is what they say, or corrupt.
+// It reports what became of the file.
+func (h *history) check(t *testing.T, path string) (verdict string) {
+	j, err := bolt.Open(path, nil)
+	if err != nil {
+		require.ErrorIs(t, err, journal.ErrCorrupt)
+		return "refused"
+	}
+	defer j.Close()
+	verdict = "whole"
+	partly := func(err error) bool {
+		if err == nil {
+			return false
+		}
+		require.ErrorIs(t, err, journal.ErrCorrupt)
+		verdict = "partly"
+		return true
+	}
+	records, err := readAll(t, j)
+	stopped := partly(err)
+	require.LessOrEqual(t, len(records), len(h.records))
+	for i := range records {
+		require.Equal(t, h.records[i], records[i])
+	}
+	lost := 0
+	if !stopped {
+		lost = len(h.records) - len(records)
+		require.LessOrEqual(t, lost, 3, "more than the last commit is gone")
+	}
+	for s, version := range h.versions {
+		read, err := loadAll(t, j, s, 0)
+		if !partly(err) {
+			require.LessOrEqual(t, len(read), int(version))
+			require.LessOrEqual(t, int(version)-len(read), 3, "stream %s", s)
+			if lost == 0 && !stopped {
+				require.Len(t, read, int(version), "stream %s", s)
+			}
+		}
+		latest, err := j.LoadLatest(t.Context(), s)
+		if !partly(err) && latest.Snapshot != nil {
+			require.Equal(t, bytes.Repeat([]byte("s"), 200), latest.Snapshot.Data)
+		}
+	}
+	missing := 0
+	for id := range h.receipts {
+		r, ok, err := j.Receipt(t.Context(), todo("1"), id)
+		if partly(err) {
+			continue
+		}
+		if !ok {
+			missing++
+			continue
+		}
+		require.Equal(t, "reply "+id, string(r.Reply))
+	}
+	require.LessOrEqual(t, missing, 1, "receipts missing beyond the last commit")
+	return verdict
+}
+
+func TestBitFlips(t *testing.T) {
+	t.Parallel()
+	random := testenv.Rand(t)
+	for _, clean := range []bool{true, false} {
+		h := makeHistory(t, clean)
+		used := len(bytes.TrimRight(h.content, "\x00"))
+		path := filepath.Join(t.TempDir(), "damaged.db")
+		verdicts := map[string]int{}
+		for range testenv.Count(300, 20_000) {
+			damaged := bytes.Clone(h.content)
+			at, bit := random.IntN(used), random.IntN(8)
+			if random.IntN(2) == 0 {
+				at = at/4096*4096 + random.IntN(256) // where pages keep their structure
+			}
+			damaged[at] ^= 1 << bit
+			require.NoError(t, os.WriteFile(path, damaged, 0o600))
+			verdict := h.check(t, path)
+			if t.Failed() {
+				t.Fatalf("clean %t: bit %d of byte %d (page %d + %d)", clean, bit, at, at/4096, at%4096)
+			}
+			verdicts[verdict]++
+		}
+		t.Logf("clean %t: %v", clean, verdicts)
+	}
+}
+
+func TestTruncatedFile(t *testing.T) {
+	t.Parallel()
+	random := testenv.Rand(t)
+	h := makeHistory(t, true)
+	used := len(bytes.TrimRight(h.content, "\x00"))
+	path := filepath.Join(t.TempDir(), "short.db")
+	lengths := []int{100, 4095, 4096, 4097, 8191, 8192, 16384, used - 1, used - 4096}
+	for range testenv.Count(50, 1_000) {
+		lengths = append(lengths, 16+random.IntN(used-16)) // the first bytes are zero, as in a file that is new
+	}
+	for _, length := range lengths {
+		require.NoError(t, os.WriteFile(path, h.content[:length], 0o600))
+		_, err := bolt.Open(path, nil)
+		require.ErrorIs(t, err, journal.ErrCorrupt, "%d of %d bytes", length, used)
+	}
+}
+
+func TestTornTail(t *testing.T) {
+	t.Parallel()
+	for _, clean := range []bool{true, false} {
+		h := makeHistory(t, clean)
+		used := (len(bytes.TrimRight(h.content, "\x00")) + 4095) / 4096 * 4096
+		path := filepath.Join(t.TempDir(), "torn.db")
+		for pages := 1; pages*4096 < used; pages += 1 + pages/3 {
+			torn := bytes.Clone(h.content)
+			clear(torn[used-pages*4096 : used])
+			require.NoError(t, os.WriteFile(path, torn, 0o600))
+			h.check(t, path)
+		}
+		for _, slot := range []int{0, 1} { // a header page that never made it
+			torn := bytes.Clone(h.content)
+			clear(torn[slot*4096 : (slot+1)*4096])
+			require.NoError(t, os.WriteFile(path, torn, 0o600))
+			require.NotEqual(t, "refused", h.check(t, path))
+		}
+	}
+}
+
+func TestNotAJournal(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	path := filepath.Join(dir, "text")
+	require.NoError(t, os.WriteFile(path, bytes.Repeat([]byte("not a journal\n"), 5_000), 0o600))
+	_, err := bolt.Open(path, nil)
+	require.ErrorIs(t, err, journal.ErrCorrupt)
+	_, err = bolt.Open(filepath.Join(dir, "missing", "journal.db"), nil)
+	require.ErrorIs(t, err, os.ErrNotExist)
+	_, err = bolt.Open(dir, nil)
+	require.Error(t, err)
+}
+
+func TestNewFileThatACrashLeftUnfinished(t *testing.T) {
+	t.Parallel()
+	path := newPath(t)
+	for _, size := range []int64{0, 1, 4096, 16384} {
+		require.NoError(t, os.WriteFile(path, make([]byte, size), 0o600))
+		j := open(t, path, nil)
+		commit(t, j, batch(events(todo("1"), 0, 1)))
+		require.NoError(t, j.Close())
+		j = open(t, path, nil)
+		require.Len(t, load(t, j, todo("1"), 0), 1)
+		require.NoError(t, j.Close())
+	}
+}
+
+func TestFileShrinksUnderneath(t *testing.T) {
+	t.Parallel()
+	path := newPath(t)
+	j := open(t, path, nil)
+	s := todo("1")
+	for i := range uint64(200) {
+		commit(t, j, batch(events(s, 10*i, 10)))
+	}
+	require.NoError(t, os.Truncate(path, 3*4096))
+	_, err := loadAll(t, j, s, 0)
+	require.ErrorIs(t, err, journal.ErrCorrupt, "pages that are gone are no crash")
+	for range 3 {
+		_, err = journal.Commit(t.Context(), j, batch(events(s, 2_000, 1)))
+		require.Error(t, err)
+		require.True(t, errors.Is(err, journal.ErrCorrupt) || errors.Is(err, journal.ErrUnavailable), err)
+	}
+}
+
+func TestOptionsNameFieldAndValue(t *testing.T) {
+	t.Parallel()
+	for want, opts := range map[string]bolt.Options{
+		"QueueEvents is -1":       {QueueEvents: -1},
+		"QueueBytes is -1":        {QueueBytes: -1},
+		"MaxGroupEvents is -3":    {MaxGroupEvents: -3},
+		"MaxGroupBytes is -1":     {MaxGroupBytes: -1},
+		"MaxHeads is -1":          {MaxHeads: -1},
+		"CheckpointEvents is 1":   {CheckpointEvents: 1},
+		"ReceiptWindow is 1":      {ReceiptWindow: 1},
+		"ReceiptRetention is -1s": {ReceiptRetention: -1e9},
+		"LockTimeout is -1s":      {LockTimeout: -1e9},
+		"MapBytes is -1":          {MapBytes: -1},
+		"FileMode is 0444":        {FileMode: 0o444},
+	} {
+		_, err := bolt.Open(newPath(t), &opts)
+		require.ErrorContains(t, err, want)
+	}
+}

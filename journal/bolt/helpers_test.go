@@ -1,0 +1,107 @@
+package bolt_test
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/troupe-go/troupe/envelope"
+	"github.com/troupe-go/troupe/journal"
+	"github.com/troupe-go/troupe/journal/bolt"
+)
+
+// when is a time with microseconds, which is what is kept.
+var when = time.Date(2026, 2, 3, 4, 5, 6, 789_123_000, time.UTC)
+
+func todo(id string) envelope.Stream { return envelope.Stream{Type: "todo", ID: id} }
+
+// events appends n events to s, whose data says which they are.
+func events(s envelope.Stream, expected uint64, n int, more ...string) journal.Append {
+	a := journal.Append{Stream: s, Expected: expected}
+	for i := range n {
+		version := expected + uint64(i) + 1
+		a.Records = append(a.Records, envelope.Record{
+			Stream: s, Version: version, Time: when, Name: "changed", Schema: 1, Codec: "json",
+			Data: fmt.Appendf(nil, "%s@%d %s", s, version, strings.Join(more, " ")),
+		})
+	}
+	return a
+}
+
+func batch(appends ...journal.Append) *journal.Batch {
+	return &journal.Batch{ID: journal.NewBatchID(), Appends: appends}
+}
+
+// receipt adds a receipt for a command to b; its reply repeats the id.
+func receipt(b *journal.Batch, s envelope.Stream, id string) *journal.Batch {
+	b.Receipts = append(b.Receipts, envelope.Receipt{Stream: s, ID: id, Reply: []byte("reply " + id), Codec: "json", Time: when})
+	return b
+}
+
+func open(t testing.TB, path string, opts *bolt.Options) *bolt.Journal {
+	t.Helper()
+	j, err := bolt.Open(path, opts)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = j.Close() })
+	return j
+}
+
+func newPath(t testing.TB) string { return filepath.Join(t.TempDir(), "journal.db") }
+
+func commit(t testing.TB, j journal.Journal, b *journal.Batch) journal.Result {
+	t.Helper()
+	res, err := journal.Commit(t.Context(), j, b)
+	require.NoError(t, err)
+	return res
+}
+
+// load reads s whole, and checks versions and data.
+func load(t testing.TB, j journal.Journal, s envelope.Stream, after uint64) []envelope.Record {
+	t.Helper()
+	records, err := loadAll(t, j, s, after)
+	require.NoError(t, err)
+	return records
+}
+
+func loadAll(t testing.TB, j journal.Journal, s envelope.Stream, after uint64) (records []envelope.Record, err error) {
+	for rec, err := range j.Load(t.Context(), s, after) {
+		if err != nil {
+			return records, err
+		}
+		after++
+		if rec.Stream != s || rec.Version != after || !strings.HasPrefix(string(rec.Data), fmt.Sprintf("%s@%d ", s, after)) {
+			return records, fmt.Errorf("stream %s: got version %d with data %q, want version %d", rec.Stream, rec.Version, rec.Data, after)
+		}
+		records = append(records, rec)
+	}
+	return records, nil
+}
+
+// readAll reads the whole journal.
+func readAll(t testing.TB, j journal.Journal) (records []envelope.Record, err error) {
+	for rec, err := range j.ReadAll(t.Context(), journal.Position{}, 0) {
+		if err != nil {
+			return records, err
+		}
+		records = append(records, rec)
+	}
+	return records, nil
+}
+
+// requireReceipt demands that the receipt of a command is found.
+func requireReceipt(t testing.TB, j journal.Journal, s envelope.Stream, id string) {
+	t.Helper()
+	r, ok, err := j.Receipt(t.Context(), s, id)
+	require.NoError(t, err)
+	require.True(t, ok, "receipt of %s on %s", id, s)
+	require.Equal(t, "reply "+id, string(r.Reply))
+	var duplicate *journal.DuplicateError
+	_, err = journal.Commit(t.Context(), j, receipt(&journal.Batch{ID: journal.NewBatchID()}, s, id))
+	require.True(t, errors.As(err, &duplicate), "a repeated command: %v", err)
+	require.Equal(t, "reply "+id, string(duplicate.Receipts[0].Reply))
+}
