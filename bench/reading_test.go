@@ -1,0 +1,316 @@
+package bench_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/troupe-go/troupe/actor"
+	"github.com/troupe-go/troupe/aggregate"
+	"github.com/troupe-go/troupe/envelope"
+	"github.com/troupe-go/troupe/journal"
+	"github.com/troupe-go/troupe/journal/bolt"
+	"github.com/troupe-go/troupe/snapshot"
+)
+
+// BenchmarkIdleResident is what an aggregate in memory costs while nobody asks
+// it, and what one costs that was passivated.
+func BenchmarkIdleResident(b *testing.B) {
+	const n = 100_000
+	j := open(b, "memory")
+	for i := range n {
+		fill(b, j, accountID(i), 1, false)
+	}
+	s, err := actor.NewSystem(j, &actor.Options{Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	if err != nil {
+		b.Fatal(err)
+	}
+	h, err := actor.Host(s, accounts, &actor.HostOptions{PassivateAfter: -1, Snapshots: snapshot.Policy{Every: -1, AtPassivation: -1}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	ids := accountIDs(n)
+	before := liveHeap()
+	touch(b, h, ids)
+	resident := liveHeap()
+	if got := s.Stats().Residents; got != n {
+		b.Fatalf("%d residents, want %d", got, n)
+	}
+	if err := s.Stop(context.Background()); err != nil {
+		b.Fatal(err)
+	}
+	passivated := liveHeap()
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(float64(resident-before)/n, "B/resident")
+	b.ReportMetric(float64(passivated-before)/n, "B/passivated")
+	runtime.KeepAlive(ids)
+}
+
+func touch(b *testing.B, h *actor.Aggregates[account], ids []string) {
+	var wg sync.WaitGroup
+	for part := range 64 {
+		wg.Go(func() {
+			for i := part; i < len(ids); i += 64 {
+				if _, err := depositCommand.Ask(context.Background(), h, deposit{ids[i], 0}); aggregate.CodeOf(err) != aggregate.CodeRejected {
+					b.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func liveHeap() int64 {
+	for range 3 {
+		runtime.GC()
+	}
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc) + int64(m.StackInuse)
+}
+
+// fill appends n events to one account, and a snapshot at the end.
+func fill(b *testing.B, j journal.Journal, id string, n int, snap bool) {
+	b.Helper()
+	a := accounts.New(id)
+	for i := 0; i < n; i++ {
+		if err := depositedEvent.Record(a, event(id, 1)); err != nil {
+			b.Fatal(err)
+		}
+	}
+	batch := &journal.Batch{ID: journal.NewBatchID(), Appends: []journal.Append{{Stream: accounts.Stream(id), Records: accounts.Pending(a)}}}
+	if snap {
+		s, err := accounts.Snapshot(a, time.Time{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		batch.Snapshots = append(batch.Snapshots, s)
+	}
+	if _, err := journal.Commit(context.Background(), j, batch); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// BenchmarkActivation is the first command of an aggregate that is not in
+// memory, from a snapshot and by replay, beside the bare reads of the journal.
+func BenchmarkActivation(b *testing.B) {
+	for _, c := range []struct {
+		name   string
+		events int
+		snap   bool
+	}{{"snapshot", 100, true}, {"replay=10", 10, false}, {"replay=1000", 1000, false}} {
+		b.Run("from="+c.name, func(b *testing.B) {
+			j := open(b, "bolt")
+			const n = 2000
+			ids := accountIDs(n)
+			for _, id := range ids {
+				fill(b, j, id, c.events, c.snap)
+			}
+			var cold, bare []float64
+			for range *rounds {
+				h, stop := host(b, j, &actor.HostOptions{Snapshots: snapshot.Policy{Every: -1, AtPassivation: -1}})
+				began := time.Now()
+				for _, id := range ids {
+					if _, err := depositCommand.Ask(context.Background(), h, deposit{id, 0}); aggregate.CodeOf(err) != aggregate.CodeRejected {
+						b.Fatal(err)
+					}
+				}
+				cold = append(cold, float64(time.Since(began).Nanoseconds())/n/1e3)
+				stop()
+				began = time.Now()
+				for _, id := range ids {
+					latest, err := j.LoadLatest(context.Background(), accounts.Stream(id))
+					if err != nil {
+						b.Fatal(err)
+					}
+					for _, err := range latest.Records {
+						if err != nil {
+							b.Fatal(err)
+						}
+					}
+				}
+				bare = append(bare, float64(time.Since(began).Nanoseconds())/n/1e3)
+			}
+			b.ReportMetric(0, "ns/op")
+			b.ReportMetric(median(cold), "µs/activation")
+			b.ReportMetric(median(bare), "µs/bare-read")
+			b.ReportMetric(median(cold)/median(bare), "ratio")
+		})
+	}
+}
+
+// BenchmarkReplay is the replay of one stream of 10,000 events, beside bare
+// JSON decoding of the same payloads.
+func BenchmarkReplay(b *testing.B) {
+	const n = 10_000
+	j := open(b, "bolt")
+	fill(b, j, "one", n, false)
+	var payloads [][]byte
+	for rec, err := range j.Load(context.Background(), accounts.Stream("one"), 0) {
+		if err != nil {
+			b.Fatal(err)
+		}
+		payloads = append(payloads, append([]byte(nil), rec.Data...))
+	}
+	var replay, decode []float64
+	for range *rounds {
+		began := time.Now()
+		if _, err := accounts.ReplayAll(accounts.New("one"), j.Load(context.Background(), accounts.Stream("one"), 0)); err != nil {
+			b.Fatal(err)
+		}
+		replay = append(replay, n/time.Since(began).Seconds())
+		began = time.Now()
+		for _, p := range payloads {
+			var e deposited
+			if err := json.Unmarshal(p, &e); err != nil {
+				b.Fatal(err)
+			}
+		}
+		decode = append(decode, n/time.Since(began).Seconds())
+	}
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(median(replay), "events/s")
+	b.ReportMetric(median(decode), "bare-decode/s")
+	b.ReportMetric(median(replay)/median(decode), "ratio")
+}
+
+// BenchmarkReadAll is reading every record of a journal in the order of
+// positions.
+func BenchmarkReadAll(b *testing.B) {
+	const streams, each = 1000, 200
+	j := open(b, "bolt")
+	for i := range streams {
+		fill(b, j, accountID(i), each, false)
+	}
+	var rates []float64
+	for range *rounds {
+		n := 0
+		began := time.Now()
+		for _, err := range j.ReadAll(context.Background(), journal.Position{}, 0) {
+			if err != nil {
+				b.Fatal(err)
+			}
+			n++
+		}
+		if n != streams*each {
+			b.Fatalf("read %d of %d", n, streams*each)
+		}
+		rates = append(rates, float64(n)/time.Since(began).Seconds())
+	}
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(median(rates), "events/s")
+}
+
+// BenchmarkLargeFile is W at 1,000 aggregates on a file that holds 10 million
+// events of 100,000 others, beside W on an empty file; and opening that file.
+func BenchmarkLargeFile(b *testing.B) {
+	path := largeFile(b)
+	b.Run("open", func(b *testing.B) {
+		var took []float64
+		for range *rounds {
+			began := time.Now()
+			j, err := bolt.Open(path, nil)
+			if err != nil {
+				b.Fatal(err)
+			}
+			took = append(took, float64(time.Since(began).Microseconds())/1e3)
+			if err := j.Close(); err != nil {
+				b.Fatal(err)
+			}
+		}
+		b.ReportMetric(0, "ns/op")
+		b.ReportMetric(median(took), "open-ms")
+		b.ReportMetric(fileMiB(b, path), "MiB")
+	})
+	for _, callers := range []int{64, 1000} {
+		b.Run(fmt.Sprintf("callers=%d", callers), func(b *testing.B) {
+			large, err := bolt.Open(path, nil)
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer large.Close()
+			onLarge, stop := host(b, large, nil)
+			defer stop()
+			onEmpty, stop2 := host(b, open(b, "bolt"), nil)
+			defer stop2()
+			ids := make([]string, callers) // spread over all that is there
+			for i := range ids {
+				ids[i] = largeID(i * (largeStreams / callers))
+			}
+			w := func(h *actor.Aggregates[account]) func() figures {
+				return func() figures {
+					return drive(b, callers, *roundTime, func(caller, _ int) error {
+						_, err := depositCommand.Ask(context.Background(), h, deposit{ids[caller], 1})
+						return err
+					})
+				}
+			}
+			comparison(b, w(onLarge), w(onEmpty))
+		})
+	}
+}
+
+const (
+	largeStreams = 100_000
+	largeEvents  = 10_000_000
+)
+
+func largeID(n int) string { return fmt.Sprintf("large-%06d", n) }
+
+// largeFile returns a file of 10 million events, built once per machine.
+func largeFile(b *testing.B) string {
+	b.Helper()
+	dir := cacheDir(b)
+	path := filepath.Join(dir, "bolt-10m-v1.db")
+	ready := path + ".ready"
+	if exists(ready) {
+		return path
+	}
+	b.Logf("building %s: 10 million events, once", path)
+	remove(b, path)
+	j, err := bolt.Open(path, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	data, err := json.Marshal(event(largeID(0), 1))
+	if err != nil {
+		b.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	room := make(chan struct{}, 4000)
+	for version := uint64(0); version < largeEvents/largeStreams; version += 10 {
+		for n := range largeStreams {
+			s := accounts.Stream(largeID(n))
+			records := make([]envelope.Record, 10)
+			for i := range records {
+				records[i] = envelope.Record{Stream: s, Version: version + 1 + uint64(i), Name: "deposited", Schema: 1, Codec: "json", Data: data}
+			}
+			room <- struct{}{}
+			wg.Add(1)
+			j.Submit(&journal.Batch{ID: journal.NewBatchID(), Appends: []journal.Append{{Stream: s, Expected: version, Records: records}}},
+				func(_ journal.Result, err error) {
+					if err != nil {
+						b.Error(err)
+					}
+					<-room
+					wg.Done()
+				})
+		}
+	}
+	wg.Wait()
+	if err := j.Close(); err != nil {
+		b.Fatal(err)
+	}
+	if b.Failed() {
+		b.FailNow()
+	}
+	create(b, ready)
+	return path
+}

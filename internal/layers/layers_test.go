@@ -1,0 +1,158 @@
+package layers
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+const (
+	module = "github.com/troupe-go/troupe"
+	root   = "../.."
+)
+
+// rule says what a package may import beside the standard library. Packages of
+// this module are named without the module path; a pattern ends in /... or
+// names one package. The first rule that matches a package counts.
+type rule struct {
+	pkg     string
+	imports []string
+	why     string
+}
+
+var rules = []rule{
+	{"envelope", nil, "the lowest layer: the standard library only"},
+	{"snapshot", []string{"envelope"}, "a contract: the standard library and envelope only"},
+	{"journal", []string{"envelope", "snapshot"}, "a contract: no adapter, no driver"},
+	{"journal/journaltest", []string{"journal", "envelope", "snapshot", "internal/...", "github.com/stretchr/testify/...", "pgregory.net/rapid"}, "a suite knows no adapter"},
+	{"journal/memory", []string{"journal", "envelope", "snapshot"}, "an adapter knows its contract, and no sibling"},
+	{"journal/bolt", []string{"journal", "envelope", "snapshot", "go.etcd.io/bbolt", "go.etcd.io/bbolt/...", "github.com/hashicorp/golang-lru/v2/...", "golang.org/x/sys/..."}, "an adapter knows its contract and its driver, and no sibling"},
+	{"aggregate", []string{"journal", "envelope", "snapshot"}, "domain code must compile without third-party code"},
+	{"aggregate/aggregatetest", []string{"aggregate", "journal", "envelope", "snapshot", "internal/...", "github.com/stretchr/testify/..."}, "a suite of domain code needs no actors"},
+	{"actor", []string{"aggregate", "journal", "envelope", "snapshot", "internal/statediff", "github.com/asynkron/protoactor-go/actor"}, "the only door to protoactor, over any journal"},
+	{"cmd/sourced", []string{"envelope", "github.com/spf13/cobra", "golang.org/x/tools/..."}, "the generator reads syntax only: it must run while nothing compiles"},
+	{"cmd/sourced/...", []string{"envelope", "github.com/spf13/cobra", "golang.org/x/tools/..."}, "the generator reads syntax only: it must run while nothing compiles"},
+	{"internal/...", []string{"envelope", "github.com/stretchr/testify/...", "golang.org/x/sys/..."}, "internals serve every layer, so they import none"},
+	{"examples/...", []string{"*"}, "the top: examples may use everything"},
+	{"bench", []string{"*"}, "the top: benchmarks may use everything"},
+}
+
+// TestImportsPointDown reads the import lines of the sources: go test notes
+// which files a test opens and runs it again when one of them changes.
+func TestImportsPointDown(t *testing.T) {
+	t.Parallel()
+	seen := map[string]bool{}
+	walk(t, func(file, pkg string, imports []string) {
+		r, ok := ruleFor(pkg)
+		if !ok {
+			t.Errorf("package %s has no rule: give it one in this table", pkg)
+			return
+		}
+		seen[r.pkg] = true
+		for _, imp := range imports {
+			if !r.allows(pkg, imp) {
+				t.Errorf("%s imports %s: %s", file, imp, r.why)
+			}
+		}
+	})
+	for _, r := range rules {
+		require.True(t, seen[r.pkg] || strings.HasSuffix(r.pkg, "/..."), "rule %q matches no package: delete it", r.pkg)
+	}
+}
+
+// TestSuitesDoNotShip: no shipping code imports a …test package.
+func TestSuitesDoNotShip(t *testing.T) {
+	t.Parallel()
+	walk(t, func(file, pkg string, imports []string) {
+		if strings.HasSuffix(pkg, "test") || strings.HasPrefix(pkg, "internal/testenv") {
+			return
+		}
+		for _, imp := range imports {
+			base := path.Base(imp)
+			if strings.HasPrefix(imp, module) && (strings.HasSuffix(base, "test") || strings.Contains(imp, "/testenv")) ||
+				strings.HasPrefix(imp, "github.com/stretchr/testify") {
+				t.Errorf("%s imports %s: test code does not ship", file, imp)
+			}
+		}
+	})
+}
+
+func TestEveryPackageHasADocFile(t *testing.T) {
+	t.Parallel()
+	pkgs := map[string]bool{}
+	walk(t, func(_, pkg string, _ []string) { pkgs[pkg] = true })
+	for pkg := range pkgs {
+		if strings.HasPrefix(pkg, "examples/") || strings.Contains(pkg, "/internal/") {
+			continue
+		}
+		_, err := os.Stat(filepath.Join(root, pkg, "doc.go"))
+		require.NoError(t, err, "package %s", pkg)
+	}
+}
+
+func walk(t *testing.T, visit func(file, pkg string, imports []string)) {
+	t.Helper()
+	err := fs.WalkDir(os.DirFS(root), ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			if base := path.Base(name); name != "." && (strings.HasPrefix(base, ".") || base == "testdata" || base == "tools") {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		if !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
+			return nil
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), filepath.Join(root, name), nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		var imports []string
+		for _, spec := range f.Imports {
+			imp, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				return err
+			}
+			if strings.Contains(strings.Split(imp, "/")[0], ".") { // not the standard library
+				imports = append(imports, imp)
+			}
+		}
+		visit(name, path.Dir(name), imports)
+		return nil
+	})
+	require.NoError(t, err)
+}
+
+func ruleFor(pkg string) (rule, bool) {
+	i := slices.IndexFunc(rules, func(r rule) bool { return match(r.pkg, pkg) })
+	if i < 0 {
+		return rule{}, false
+	}
+	return rules[i], true
+}
+
+func (r rule) allows(pkg, imp string) bool {
+	imp = strings.TrimPrefix(imp, module+"/")
+	if strings.HasPrefix(imp, pkg+"/internal/") {
+		return true
+	}
+	return slices.ContainsFunc(r.imports, func(pattern string) bool { return pattern == "*" || match(pattern, imp) })
+}
+
+func match(pattern, pkg string) bool {
+	if base, ok := strings.CutSuffix(pattern, "/..."); ok {
+		return pkg == base || strings.HasPrefix(pkg, base+"/")
+	}
+	return pattern == pkg
+}
