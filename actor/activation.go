@@ -143,6 +143,10 @@ func (e *entry[A]) activate() bool {
 	}
 	began := time.Now()
 	a, how, err := h.load(e.id)
+	var shadow *A
+	if err == nil {
+		shadow, err = h.loadShadow(e.id)
+	}
 	info := Activation{Stream: h.stream(e.id), Replayed: how.Replayed, SnapshotIgnored: how.SnapshotIgnored, Err: err}
 	if err != nil {
 		sys.stats.activationFailures.Add(1)
@@ -156,7 +160,7 @@ func (e *entry[A]) activate() bool {
 	sys.stats.activations.Add(1)
 	info.SnapshotVersion = h.spec.SnapshotVersion(a)
 	sys.observeActivation(&info, began)
-	r := newResident(h, e, a)
+	r := newResident(h, e, a, shadow)
 	e.activated(r)
 	h.spawn.start(r)
 	return true

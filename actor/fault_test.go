@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -527,4 +529,25 @@ func TestStuckHandlersDoNotStopOthers(t *testing.T) {
 	require.ErrorIs(t, err, aggregate.ErrNotRun)
 	close(stuck)
 	wg.Wait()
+}
+
+// The checking mode names the field that a handler wrote without an event.
+func TestCheckStateNamesTheField(t *testing.T) {
+	t.Parallel()
+	var log strings.Builder
+	w := newWorld(t, openMemory(t), &actor.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))},
+		&actor.HostOptions{CheckState: true})
+	for i := range 10 {
+		require.Equal(t, i+1, w.put("p", 1).Coins)
+		_, err := cmdPut.Ask(context.Background(), w.purses, order{ID: "p", N: 1, Do: func(*purse) error { return errors.New("no") }})
+		require.ErrorIs(t, err, aggregate.ErrRejected)
+	}
+	require.Zero(t, w.system.Stats().StateDiffs)
+	_, err := cmdLook.Ask(context.Background(), w.purses, order{ID: "p", Do: func(p *purse) error { p.Coins = 99; return nil }})
+	require.NoError(t, err)
+	require.Equal(t, 10, w.look("p").Coins, "the state was made anew")
+	require.EqualValues(t, 1, w.system.Stats().StateDiffs)
+	w.stop()
+	require.Contains(t, log.String(), `field="Coins: 99 and 10"`)
+	require.Contains(t, log.String(), "command=purse.look")
 }

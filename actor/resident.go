@@ -25,12 +25,14 @@ type resident[A any] struct {
 	entry *entry[A]
 
 	state   *A     // nil: to be rebuilt from the journal before the next turn
+	shadow  *A     // the copy that [HostOptions.CheckState] compares with; nil without it
 	version uint64 // committed
 
 	op        operation
 	completed atomic.Bool // the completion slot: err and loaded are set before it
 	err       error
 	loaded    *A
+	loadedTwo *A                          // the shadow
 	finish    func(journal.Result, error) // fills the slot, made once
 
 	turn  *turn[A]   // decided or being decided
@@ -57,8 +59,8 @@ const (
 	opSnapshot           // the snapshot before passivation
 )
 
-func newResident[A any](h *Aggregates[A], e *entry[A], state *A) *resident[A] {
-	r := &resident[A]{host: h, entry: e, state: state, version: h.spec.Version(state)}
+func newResident[A any](h *Aggregates[A], e *entry[A], state, shadow *A) *resident[A] {
+	r := &resident[A]{host: h, entry: e, state: state, shadow: shadow, version: h.spec.Version(state)}
 	r.lastUsed = h.system.now()
 	r.finish = func(_ journal.Result, err error) { r.complete(err) }
 	return r
@@ -185,8 +187,10 @@ func (r *resident[A]) reload() {
 	r.op = opReload
 	r.host.system.stats.reloads.Add(1)
 	r.host.system.activator.do(func() {
-		a, _, err := r.host.load(r.entry.id)
-		r.loaded = a
+		var err error
+		if r.loaded, _, err = r.host.load(r.entry.id); err == nil {
+			r.loadedTwo, err = r.host.loadShadow(r.entry.id)
+		}
 		r.complete(err)
 	})
 }
@@ -200,9 +204,10 @@ func (r *resident[A]) reloaded(err error) {
 		return
 	}
 	r.host.system.breaker.success()
-	r.state, r.loaded = r.loaded, nil
+	r.state, r.shadow = r.loaded, r.loadedTwo
+	r.loaded, r.loadedTwo = nil, nil
 	r.version = r.host.spec.Version(r.state)
-	if time.Since(r.rolledBack) < savepointLife {
+	if time.Since(r.rolledBack) < savepointLife && !r.host.opts.CheckState {
 		r.savepoint = newSavepoint(r.host.spec, r.state)
 	}
 }
@@ -245,7 +250,7 @@ func (r *resident[A]) leave() {
 		snapshot := r.state != nil && r.host.spec.SnapshotVersion(r.state) == r.version
 		sys.opts.Hooks.Passivation(r.host.stream(r.entry.id), snapshot)
 	}
-	r.state, r.savepoint = nil, nil
+	r.state, r.shadow, r.savepoint = nil, nil, nil
 	sys.activator.left()
 }
 

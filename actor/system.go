@@ -195,11 +195,12 @@ type Stats struct {
 	SnapshotsIgnored   uint64 // found, and not used
 	Crashes            uint64 // actors that their supervisor stopped
 	UnknownOutcomes    uint64 // batches submitted again to learn what became of them
+	StateDiffs         uint64 // found by [HostOptions.CheckState]
 }
 
 type counters struct {
 	activations, activationFailures, passivations, turns, conflicts, panics, rollbacks,
-	reloads, snapshots, snapshotsIgnored, crashes, unknownOutcomes atomic.Uint64
+	reloads, snapshots, snapshotsIgnored, crashes, unknownOutcomes, stateDiffs atomic.Uint64
 }
 
 // Stats returns the system's figures. They are read one by one, not at one
@@ -214,5 +215,6 @@ func (s *System) Stats() Stats {
 		Rollbacks: s.stats.rollbacks.Load(), Reloads: s.stats.reloads.Load(),
 		Snapshots: s.stats.snapshots.Load(), SnapshotsIgnored: s.stats.snapshotsIgnored.Load(),
 		Crashes: s.stats.crashes.Load(), UnknownOutcomes: s.stats.unknownOutcomes.Load(),
+		StateDiffs: s.stats.stateDiffs.Load(),
 	}
 }

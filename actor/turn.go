@@ -150,6 +150,8 @@ func (r *resident[A]) run(t *turn[A], c *call[A]) {
 	d.wrote = d.err == nil && len(t.recorder.Records) > mark
 	if d.err != nil && (r.panicked(d.err) || len(t.recorder.Records) > mark) {
 		r.rollBack(t, mark)
+	} else {
+		r.checkState(t, mark, header.Command)
 	}
 	t.held = append(t.held, d)
 	t.decided = time.Now()
