@@ -82,7 +82,7 @@ var creditCases = []Case{
 				calls.Done()
 			}) {
 				calls.Done()
-				w.submit(b)
+				send(w.j, b)
 				continue
 			}
 			asked++
@@ -100,7 +100,7 @@ var creditCases = []Case{
 		for i := range 256 {
 			b := newBatch(events(stream(fmt.Sprint(i)), 0, 1))
 			b.Appends[0].Records[0].Data = make([]byte, size)
-			all = append(all, w.submit(b))
+			all = append(all, send(w.j, b))
 		}
 		for i, p := range all {
 			want := uint64(1)
@@ -115,7 +115,7 @@ var creditCases = []Case{
 		// Many blocking writers, more than the queue holds: all get through.
 		const writers, each = 8, 40
 		failures := make(chan error, writers)
-		size := max(w.harness.QueueBytes/8, 1024)
+		size := max(w.harness.QueueBytes/4, 1024)
 		for g := range writers {
 			go func() {
 				var failed error

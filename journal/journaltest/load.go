@@ -167,40 +167,26 @@ var loadCases = []Case{
 		latest, err := w.j.LoadLatest(w.ctx, s)
 		require.NoError(w, err)
 
-		var rest []func()
-		for _, reader := range []struct {
+		for i, reader := range []struct {
 			name    string
 			records iter.Seq2[envelope.Record, error]
 			want    int
 		}{
-			{"Load", w.j.Load(w.ctx, s, 0), 2500},
-			{"Load of large records", w.j.Load(w.ctx, large, 0), 6},
 			{"LoadLatest", latest.Records, 2500},
+			{"Load of large records", w.j.Load(w.ctx, large, 0), 6},
 			{"ReadAll", w.j.ReadAll(w.ctx, journal.Position{}, total), total},
+			{"Load", w.j.Load(w.ctx, s, 0), 2500 + 3*500},
 		} {
-			next, stop := iter.Pull2(reader.records)
-			defer stop()
-			_, err, ok := next()
-			require.True(w, ok, reader.name)
-			require.NoError(w, err, reader.name)
-			rest = append(rest, func() {
-				n := 1
-				for {
-					_, err, ok := next()
-					if !ok {
-						break
-					}
-					require.NoError(w, err, reader.name)
-					n++
+			n := 0
+			for _, err := range reader.records {
+				require.NoError(w, err, reader.name)
+				if n++; n == 1 {
+					w.writeMeanwhile(s, 2500+uint64(i)*500)
 				}
-				require.Equal(w, reader.want, n, "%s: records, up to the newest at the time of the call", reader.name)
-			})
+			}
+			require.Equal(w, reader.want, n, "%s: records, up to the newest at the time of the call", reader.name)
 		}
-		w.writeMeanwhile(s, 2500)
-		for _, drain := range rest {
-			drain()
-		}
-		w.versions(s, 2500+2000)
+		w.versions(s, 2500+4*500)
 	}},
 	{"ReaderMayStopEarly", func(w *world) {
 		s := stream("s")
@@ -287,15 +273,14 @@ var loadCases = []Case{
 	}},
 }
 
-// writeMeanwhile appends 1,000 batches to s behind version head, one event to
-// each of 1,000 other streams, and another 1,000 events to s, and waits.
+// writeMeanwhile appends 500 events to s behind version head, in half as many
+// batches, and 250 to other streams, and waits.
 func (w *world) writeMeanwhile(s envelope.Stream, head uint64) {
 	w.Helper()
 	var waiting []*pending
-	for i := range uint64(1000) {
-		waiting = append(waiting, w.submit(newBatch(events(s, head+i, 1))), w.submit(newBatch(events(stream(fmt.Sprint("other", i)), 0, 1))))
+	for i := range uint64(250) {
+		waiting = append(waiting, w.submit(newBatch(events(s, head+2*i, 2))), w.submit(newBatch(events(stream(fmt.Sprint("other", i)), head/500-5, 1))))
 	}
-	waiting = append(waiting, w.submit(newBatch(events(s, head+1000, 1000))))
 	for _, p := range waiting {
 		_, err := w.outcome(p)
 		require.NoError(w, err, "an append beside a slow reader")

@@ -17,8 +17,9 @@ import (
 )
 
 // patience is how long anything may take before it counts as never happening.
-// It only costs time when a promise is broken.
-const patience = 30 * time.Second
+// It only costs time when a promise is broken. The tests of the suite, where
+// promises are broken on purpose, shorten it.
+var patience = 30 * time.Second
 
 // world is what one case works with: a journal, and short words for what the
 // cases do all the time.
@@ -38,8 +39,15 @@ func newWorld(t testing.TB, open Open) *world {
 	w := &world{TB: t, ctx: ctx, j: h.Journal, harness: h}
 	t.Cleanup(func() {
 		cancel()
-		if err := w.j.Close(); err != nil {
-			t.Errorf("close: %v", err)
+		closed := make(chan error, 1)
+		go func() { closed <- w.j.Close() }()
+		select {
+		case err := <-closed:
+			if err != nil {
+				t.Errorf("close: %v", err)
+			}
+		case <-time.After(patience):
+			t.Errorf("close did not return within %v", patience)
 		}
 		for _, p := range w.sent {
 			if n := p.calls.Load(); n != 1 {
@@ -83,14 +91,24 @@ type pending struct {
 // answered reports whether done was called.
 func (p *pending) answered() bool { return p.calls.Load() > 0 }
 
-// submit sends b and does not wait. It is for one goroutine per world.
+// submit sends b as soon as there is credit, and does not wait for the answer.
+// It is for one goroutine per world.
 func (w *world) submit(b *journal.Batch) *pending {
+	w.Helper()
+	for {
+		ready := make(chan struct{})
+		if w.j.Credit(b.Events(), b.SizeBytes(), func() { close(ready) }) {
+			break
+		}
+		w.await(ready, "credit")
+	}
 	p := send(w.j, b)
 	w.sent = append(w.sent, p)
 	return p
 }
 
-// send is submit for any goroutine: nobody checks that done is called once.
+// send is submit for any goroutine: it asks for no credit, and nobody checks
+// that done is called once.
 func send(j journal.Journal, b *journal.Batch) *pending {
 	p := &pending{batch: b, done: make(chan struct{})}
 	j.Submit(b, func(res journal.Result, err error) {
@@ -302,8 +320,14 @@ func snap(s envelope.Stream, version uint64) snapshot.Snapshot {
 	}
 }
 
+// tb is what a testing.TB and a rapid.T have in common.
+type tb interface {
+	require.TestingT
+	Helper()
+}
+
 // sameRecord demands that got is want as a journal keeps it.
-func sameRecord(t testing.TB, want, got envelope.Record) {
+func sameRecord(t tb, want, got envelope.Record) {
 	t.Helper()
 	require.Truef(t, want.Time.Truncate(time.Microsecond).Equal(got.Time.Truncate(time.Microsecond)),
 		"time: want %v, got %v", want.Time, got.Time)
@@ -323,7 +347,7 @@ func flat(m envelope.Metadata) map[string]string {
 }
 
 // sameReceipt demands that got is want as a journal keeps it.
-func sameReceipt(t testing.TB, want, got envelope.Receipt) {
+func sameReceipt(t tb, want, got envelope.Receipt) {
 	t.Helper()
 	require.Truef(t, want.Time.Equal(got.Time), "time: want %v, got %v", want.Time, got.Time)
 	require.Truef(t, bytes.Equal(want.Reply, got.Reply), "reply: want %q, got %q", want.Reply, got.Reply)
@@ -332,7 +356,7 @@ func sameReceipt(t testing.TB, want, got envelope.Receipt) {
 }
 
 // sameSnapshot demands that got is want as a journal keeps it.
-func sameSnapshot(t testing.TB, want snapshot.Snapshot, got *snapshot.Snapshot) {
+func sameSnapshot(t tb, want snapshot.Snapshot, got *snapshot.Snapshot) {
 	t.Helper()
 	require.NotNilf(t, got, "snapshot of %s", want.Stream)
 	require.Truef(t, want.Time.Equal(got.Time), "time: want %v, got %v", want.Time, got.Time)

@@ -1,0 +1,225 @@
+package journaltest
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/troupe-go/troupe/journal"
+)
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	patience = 2 * time.Second // a promise that is broken on purpose is waited for
+	for name, value := range map[string]string{"rapid.nofailfile": "true", "rapid.shrinktime": "0s"} {
+		if err := flag.Set(name, value); err != nil {
+			panic(err)
+		}
+	}
+	os.Exit(m.Run())
+}
+
+func toyWith(fault string) Open {
+	return func(testing.TB) Harness {
+		d := newDisk()
+		return Harness{
+			Journal:    openToy(fault, d),
+			Reopen:     func(testing.TB) journal.Journal { return openToy(fault, d.reopened(fault)) },
+			QueueBytes: toyQueueBytes,
+		}
+	}
+}
+
+// The toy without a fault passes, so that each fault below is the only reason
+// for what fails.
+func TestToyPasses(t *testing.T) {
+	patience = 30 * time.Second
+	defer func() { patience = 2 * time.Second }()
+	t.Run("Cases", func(t *testing.T) { Run(t, toyWith("")) })
+	RunModel(t, toyWith(""))
+}
+
+// faults are ways to break the contract, and the cases that have to find them.
+var faults = []struct {
+	name  string
+	cases []string
+}{
+	{"insert if absent", []string{"StaleExpectedVersionWritesNothing", "TooHighExpectedVersionWritesNothing", "OneWinnerPerVersion"}},
+	{"too high passes", []string{"TooHighExpectedVersionWritesNothing", "AssertOfAbsentStream"}},
+	{"ghost acks", []string{"StaleExpectedVersionWritesNothing", "OneWinnerPerVersion", "DoneCalledExactlyOnce"}},
+	{"partly stored", []string{"BatchOfSeveralStreamsIsAllOrNothing", "UnrelatedBatchesSurviveAConflict"}},
+	{"asserts ignored", []string{"AssertGates", "AssertOfAbsentStream", "ConflictNamesTheStreamThatMoved"}},
+	{"joined names", []string{"StreamNamesAreNotJoined"}},
+	{"successors are not refused", []string{"StrangerAheadOfQueuedBatchesConflicts", "QueuedSuccessorsOfAConflictConflict"}},
+	{"one fails all fail", []string{"OneBadMemberFailsAlone", "OnlyStaleMembersFail", "UnrelatedBatchesSurviveAConflict"}},
+	{"last come first", []string{"SubmitOrderPerStreamKept", "SameReceiptInOneQueue"}},
+	{"done twice", []string{"DoneCalledExactlyOnce", "StaleExpectedVersionWritesNothing"}},
+	{"no validation", []string{"InvalidBatchesRefusedBeforeAnyWrite"}},
+	{"unsupported parts dropped", []string{"UnsupportedPartsAreTypedErrors", "OneBadMemberFailsAlone"}},
+	{"the caller's records kept", []string{"BatchBelongsToTheCallerAfterDone"}},
+	{"duplicates stored", []string{"DuplicateReceiptWritesNothing", "SameReceiptAtOnceHasOneEffect", "ReceiptWithoutEvents"}},
+	{"first duplicate only", []string{"DuplicateErrorHoldsEveryStoredReceipt"}},
+	{"conflict before duplicate", []string{"DuplicateIsToldBeforeConflict"}},
+	{"receipts checked at submit", []string{"SameReceiptAtOnceHasOneEffect", "SameReceiptInOneQueue"}},
+	{"receipts of refused batches", []string{"RefusedBatchLeavesNoPart", "UnrelatedBatchesSurviveAConflict"}},
+	{"replies forgotten", []string{"ReceiptLookup", "DuplicateReceiptWritesNothing"}},
+	{"receipts need events", []string{"ReceiptWithoutEvents"}},
+	{"receipts lost by reopening", []string{"ReceiptLookup", "DuplicateReceiptWritesNothing", "ManyReceiptsAreFound"}},
+	{"resubmit ignored", []string{"ResubmitFindsOwnBatch", "ResubmitReceiptOnlyBatch", "ResubmitInOneQueue"}},
+	{"resubmit always succeeds", []string{"ResubmitOfForeignEventConflicts", "ResubmitOfWhatWasNeverStoredStoresIt"}},
+	{"batch id of the head only", []string{"ResubmitFindsOwnBatch"}},
+	{"receipts have no batch id", []string{"ResubmitReceiptOnlyBatch"}},
+	{"batch ids lost by reopening", []string{"ResubmitFindsOwnBatch"}},
+	{"snapshot ahead", []string{"SnapshotAheadOfStreamIsLeftOut"}},
+	{"snapshot waits for its stream", []string{"SnapshotAheadOfStreamIsLeftOut"}},
+	{"snapshots measured before events", []string{"SnapshotOfItsOwnBatchIsStored"}},
+	{"older snapshots stored", []string{"SnapshotOnlyIfNewer"}},
+	{"equal snapshots stored", []string{"SnapshotOnlyIfNewer"}},
+	{"snapshot shared", []string{"SnapshotBelongsToTheReader"}},
+	{"snapshots lost by reopening", []string{"SnapshotOnlyIfNewer", "SnapshotBytesReturnedExactly"}},
+	{"drops ignored", []string{"DropSnapshot"}},
+	{"drops last", []string{"DropSnapshotComesBeforeSnapshots"}},
+	{"snapshot does not cut the load", []string{"LoadLatest", "LoadManyKeepsTheOrder"}},
+	{"load is one off", []string{"LoadAfterAnyVersion", "LoadOfLongStream"}},
+	{"one page only", []string{"LoadOfLongStream", "ReadAllLimit"}},
+	{"latest of two moments", []string{"LoadLatestIsOfOneMoment"}},
+	{"many sorted", []string{"LoadManyKeepsTheOrder"}},
+	{"answered before stored", []string{"AcknowledgedIsVisible"}},
+	{"lock held while yielding", []string{"SlowReaderStopsNobody"}},
+	{"context ignored", []string{"EndedContextEndsReads"}},
+	{"times in milliseconds", []string{"TimeRoundTrip"}},
+	{"times in nanoseconds", []string{"TimeRoundTrip"}},
+	{"metadata dropped", []string{"MetadataRoundTrip"}},
+	{"codec dropped", []string{"NamesReturnedExactly"}},
+	{"payload compacted", []string{"PayloadBytesReturnedExactly"}},
+	{"late commit", []string{"ReadAllNeverSkips"}},
+	{"limit ignored", []string{"ReadAllLimit"}},
+	{"limit zero reads nothing", []string{"ReadAllLimit"}},
+	{"position inclusive", []string{"ReadAllResumesByPosition"}},
+	{"positions change by reopening", []string{"ReadAllResumesByPosition", "PositionsAgree"}},
+	{"last record lost by reopening", []string{"GaplessVersions", "ReopenedJournalGoesOn", "CloseAmongWriters"}},
+	{"changed never", []string{"ChangedFires", "ChangedLosesNoWakeUp"}},
+	{"changed is closed already", []string{"ChangedGivesAFreshChannel"}},
+	{"changed at submit", []string{"ChangedLosesNoWakeUp"}},
+	{"unbounded", []string{"CreditBoundsTheQueue"}},
+	{"always credit", []string{"CreditBoundsTheQueue"}},
+	{"overload drops silently", []string{"SubmitWithoutCreditIsAnswered"}},
+	{"large batches get no credit", []string{"LargestBatchIsTaken"}},
+	{"ready never called", []string{"CreditBoundsTheQueue", "ReadyCallsComeFirstAskedFirst", "CommitWaitsForCredit"}},
+	{"ready last first", []string{"ReadyCallsComeFirstAskedFirst"}},
+	{"no credit after close", []string{"ClosedJournalAnswers"}},
+	{"second close is an error", []string{"ClosedJournalAnswers"}},
+	{"reads after close", []string{"ClosedJournalAnswers"}},
+	{"close drops the queue", []string{"CloseAnswersQueued"}},
+	{"close lies", []string{"CloseAnswersQueued"}},
+	{"close forgets waiters", []string{"CloseReleasesWhoWaitsForCredit"}},
+}
+
+// Every fault is found by every case that is said to find it.
+func TestEachFaultIsFound(t *testing.T) {
+	cases := map[string]Case{}
+	for _, c := range Cases() {
+		require.NotContains(t, cases, c.Name)
+		cases[c.Name] = c
+	}
+	for _, fault := range faults {
+		t.Run(fault.name, func(t *testing.T) {
+			t.Parallel()
+			for _, name := range fault.cases {
+				require.Contains(t, cases, name)
+				r := record(t, func(r *recorder) { cases[name].Run(r, toyWith(fault.name)) })
+				require.True(t, r.Failed(), "%s did not find the fault", name)
+			}
+		})
+	}
+}
+
+// The model finds the faults that show without concurrency or a full queue.
+func TestModelFindsFaults(t *testing.T) {
+	for _, fault := range []string{
+		"insert if absent", "too high passes", "ghost acks", "partly stored", "asserts ignored", "duplicates stored",
+		"first duplicate only", "conflict before duplicate", "receipts of refused batches", "replies forgotten", "receipts need events",
+		"receipts lost by reopening", "resubmit ignored", "resubmit always succeeds", "batch id of the head only",
+		"batch ids lost by reopening", "snapshot ahead", "snapshot waits for its stream", "snapshots measured before events",
+		"older snapshots stored", "equal snapshots stored", "snapshots lost by reopening", "drops ignored", "drops last",
+		"snapshot does not cut the load", "many sorted", "last record lost by reopening", "positions change by reopening",
+		"position inclusive", "limit ignored", "times in milliseconds", "last come first",
+	} {
+		t.Run(fault, func(t *testing.T) {
+			r := record(t, func(r *recorder) { runModel(r, r, toyWith(fault), 1000) })
+			require.True(t, r.Failed(), "the model did not find the fault")
+		})
+	}
+}
+
+// recorder is a testing.TB that notes what fails instead of failing.
+type recorder struct {
+	testing.TB
+	mu       sync.Mutex
+	failed   bool
+	texts    []string
+	cleanups []func()
+}
+
+// record runs f as a test of its own and waits for its end.
+func record(t testing.TB, f func(r *recorder)) *recorder {
+	r := &recorder{TB: t}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		defer func() {
+			for _, c := range slices.Backward(r.cleanups) {
+				r.protect(c)
+			}
+		}()
+		r.protect(func() { f(r) })
+	}()
+	<-ended
+	return r
+}
+
+// protect counts a panic as a failure.
+func (r *recorder) protect(f func()) {
+	defer func() {
+		if p := recover(); p != nil {
+			r.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	f()
+}
+
+func (r *recorder) note(failed bool, text string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.failed = r.failed || failed
+	r.texts = append(r.texts, text)
+}
+
+func (r *recorder) Failed() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.failed
+}
+
+func (r *recorder) Errorf(format string, args ...any) { r.note(true, fmt.Sprintf(format, args...)) }
+func (r *recorder) Error(args ...any)                 { r.note(true, fmt.Sprint(args...)) }
+func (r *recorder) Logf(format string, args ...any)   { r.note(false, fmt.Sprintf(format, args...)) }
+func (r *recorder) Log(args ...any)                   { r.note(false, fmt.Sprint(args...)) }
+func (r *recorder) Fail()                             { r.note(true, "fail") }
+func (r *recorder) FailNow()                          { r.note(true, "fail now"); r.SkipNow() }
+func (r *recorder) Fatalf(format string, args ...any) { r.Errorf(format, args...); r.SkipNow() }
+func (r *recorder) Fatal(args ...any)                 { r.Error(args...); r.SkipNow() }
+func (r *recorder) Skip(args ...any)                  { r.Log(args...); r.SkipNow() }
+func (r *recorder) Skipf(format string, args ...any)  { r.Logf(format, args...); r.SkipNow() }
+func (r *recorder) Cleanup(f func())                  { r.cleanups = append(r.cleanups, f) }
+
+// SkipNow ends the goroutine of the test, after its deferred calls.
+func (r *recorder) SkipNow() { runtime.Goexit() }

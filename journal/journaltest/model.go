@@ -1,0 +1,234 @@
+package journaltest
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/troupe-go/troupe/envelope"
+	"github.com/troupe-go/troupe/journal"
+	"github.com/troupe-go/troupe/snapshot"
+)
+
+// RunModel runs random sequences of operations on the journal and on a simple
+// model, and demands that they never differ: 1,000 sequences, or 10,000 when
+// the variable TROUPE_SOAK is 1. A failure is minimised and its seed printed;
+// -rapid.seed repeats it.
+func RunModel(t *testing.T, open Open) {
+	t.Helper()
+	sequences := 1_000
+	if os.Getenv("TROUPE_SOAK") == "1" {
+		sequences = 10_000
+	}
+	runModel(t, t, open, sequences)
+}
+
+// runModel lets rapid run as many sequences as asked for, 100 by each Check,
+// unless -rapid.checks says otherwise. Failures go to t, clean-up to owner.
+func runModel(t rapid.TB, owner testing.TB, open Open, sequences int) {
+	r := &modelRunner{owner: owner, open: open}
+	owner.Cleanup(r.close)
+	for range sequences / 100 {
+		rapid.Check(t, r.sequence)
+		if t.Failed() {
+			return
+		}
+	}
+}
+
+// modelRunner keeps one journal for many sequences, each with streams of its
+// own, since opening one can cost more than a sequence does.
+type modelRunner struct {
+	owner   testing.TB
+	open    Open
+	harness Harness
+	j       journal.Journal // nil: the next sequence opens a fresh one
+	used    int             // sequences that ran on j
+	after   journal.Position
+}
+
+func (r *modelRunner) close() {
+	if r.j != nil {
+		_ = r.j.Close() // the suite's cases check what Close returns
+		r.j = nil
+	}
+}
+
+// sequence is one property check.
+func (r *modelRunner) sequence(t *rapid.T) {
+	const perJournal = 50
+	if r.j == nil || r.used == perJournal {
+		r.close()
+		r.harness = r.open(r.owner)
+		r.j, r.used, r.after = r.harness.Journal, 0, journal.Position{}
+	}
+	r.used++
+	m := newModel(t, r)
+	good := false
+	defer func() {
+		if !good { // whatever the journal holds now, the next sequence starts afresh
+			r.close()
+		}
+	}()
+	t.Repeat(map[string]func(*rapid.T){
+		"batch": m.batch, "batch again": m.batch, "pipeline": m.pipeline, "resubmit": m.resubmit,
+		"load": m.load, "latest": m.latest, "many": m.many, "read all": m.readAll, "receipt": m.receipt,
+		"reopen": m.reopen,
+	})
+	m.checkAll(t)
+	r.after = m.end()
+	good = true
+}
+
+// model is what the journal ought to hold, as plainly as it can be said.
+type model struct {
+	r        *modelRunner
+	base     journal.Position // the sequence's records lie behind it
+	names    []envelope.Stream
+	streams  map[envelope.Stream]*modelStream
+	receipts map[modelKey]modelReceipt
+	sent     []*journal.Batch
+	step     int
+
+	positions []journal.Position // seen so far, oldest first
+}
+
+type modelStream struct {
+	records []envelope.Record
+	batches []journal.BatchID // batches[i] wrote records[i]
+	steps   []int             // and did so in this step
+	snap    *snapshot.Snapshot
+}
+
+func (s *modelStream) head() uint64 { return uint64(len(s.records)) }
+
+type modelKey struct {
+	stream envelope.Stream
+	id     string
+}
+
+type modelReceipt struct {
+	receipt envelope.Receipt
+	batch   journal.BatchID
+}
+
+func newModel(t *rapid.T, r *modelRunner) *model {
+	m := &model{
+		r: r, base: r.after,
+		streams: map[envelope.Stream]*modelStream{}, receipts: map[modelKey]modelReceipt{},
+	}
+	for _, suffix := range []string{"a", "b", "c", "d", "e"} {
+		s := stream(fmt.Sprint(suffix, "-", r.used))
+		m.names = append(m.names, s)
+		m.streams[s] = &modelStream{}
+	}
+	return m
+}
+
+// expect is the model's answer to b, which it then holds: nil, a DuplicateError,
+// or ErrConflict, since several streams may be the one that it names.
+func (m *model) expect(b *journal.Batch) error {
+	if b.Resubmit && m.holds(b) {
+		return nil
+	}
+	dup := &journal.DuplicateError{}
+	for _, r := range b.Receipts {
+		if stored, ok := m.receipts[modelKey{r.Stream, r.ID}]; ok {
+			dup.Receipts = append(dup.Receipts, stored.receipt)
+		}
+	}
+	if len(dup.Receipts) > 0 {
+		return dup
+	}
+	for _, a := range b.Appends {
+		if m.streams[a.Stream].head() != a.Expected {
+			return journal.ErrConflict
+		}
+	}
+	for _, a := range b.Asserts {
+		if m.streams[a.Stream].head() != a.Expected {
+			return journal.ErrConflict
+		}
+	}
+	m.store(b)
+	return nil
+}
+
+// holds reports whether b was stored under its id.
+func (m *model) holds(b *journal.Batch) bool {
+	for _, a := range b.Appends {
+		s := m.streams[a.Stream]
+		return s.head() > a.Expected && s.batches[a.Expected] == b.ID
+	}
+	for _, r := range b.Receipts {
+		if stored, ok := m.receipts[modelKey{r.Stream, r.ID}]; ok && stored.batch == b.ID {
+			return true
+		}
+	}
+	return false
+}
+
+func (m *model) store(b *journal.Batch) {
+	for _, a := range b.Appends {
+		s := m.streams[a.Stream]
+		for _, rec := range a.Records {
+			s.records = append(s.records, rec)
+			s.batches = append(s.batches, b.ID)
+			s.steps = append(s.steps, m.step)
+		}
+	}
+	for _, name := range b.DropSnapshots {
+		m.streams[name].snap = nil
+	}
+	for _, sn := range b.Snapshots {
+		s := m.streams[sn.Stream]
+		if sn.Version <= s.head() && (s.snap == nil || s.snap.Version < sn.Version) {
+			s.snap = &sn
+		}
+	}
+	for _, r := range b.Receipts {
+		m.receipts[modelKey{r.Stream, r.ID}] = modelReceipt{r, b.ID}
+	}
+}
+
+// compare demands that the journal answered b as the model does.
+func (m *model) compare(t *rapid.T, want error, p *pending) {
+	select {
+	case <-p.done:
+	case <-time.After(patience):
+		t.Fatalf("no answer to a batch")
+	}
+	if want == nil {
+		require.NoError(t, p.err, "the model stores it")
+		return
+	}
+	var duplicate *journal.DuplicateError
+	if errors.As(want, &duplicate) {
+		stored := len(duplicate.Receipts)
+		require.ErrorAs(t, p.err, &duplicate)
+		require.Len(t, duplicate.Receipts, stored)
+		for _, got := range duplicate.Receipts {
+			sameReceipt(t, m.receipts[modelKey{got.Stream, got.ID}].receipt, got)
+		}
+		return
+	}
+	require.ErrorIs(t, p.err, want)
+	var conflict *journal.ConflictError
+	require.ErrorAs(t, p.err, &conflict)
+	require.NotEqual(t, conflict.Expected, conflict.Actual)
+	require.Equal(t, m.streams[conflict.Stream].head(), conflict.Actual)
+}
+
+// reopen closes and opens the journal, one time in ten.
+func (m *model) reopen(t *rapid.T) {
+	if m.r.harness.Reopen == nil || rapid.IntRange(0, 9).Draw(t, "reopen if 0") > 0 {
+		t.Skip("not now")
+	}
+	require.NoError(t, m.r.j.Close())
+	m.r.j = m.r.harness.Reopen(m.r.owner)
+}
