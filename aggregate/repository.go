@@ -171,7 +171,7 @@ func (r *Repository[A]) Ask(ctx context.Context, inv Invocation[A]) error {
 func (r *Repository[A]) try(ctx context.Context, inv Invocation[A], h *Header) error {
 	a, err := r.load(ctx, h.AggregateID)
 	if err != nil {
-		return err
+		return notRun(ctx, err)
 	}
 	now := time.Now()
 	root := rootOf(a)
@@ -200,7 +200,7 @@ func (r *Repository[A]) try(ctx context.Context, inv Invocation[A], h *Header) e
 		// is only given on the version that it was decided on.
 		b.Asserts = append(b.Asserts, journal.Assert{Stream: r.spec.Stream(h.AggregateID), Expected: before})
 	}
-	err = settle(ctx, r.journal, b)
+	err = notRun(ctx, settle(ctx, r.journal, b))
 	var dup *journal.DuplicateError
 	if errors.As(err, &dup) && len(dup.Receipts) > 0 {
 		return DecodeReceipt(r.spec, inv, &dup.Receipts[0])
@@ -217,7 +217,7 @@ func (r *Repository[A]) refused(ctx context.Context, inv Invocation[A], h *Heade
 	receipt, found, err := r.journal.Receipt(ctx, r.spec.Stream(h.AggregateID), h.CommandID)
 	switch {
 	case err != nil:
-		return err
+		return notRun(ctx, err)
 	case found:
 		return DecodeReceipt(r.spec, inv, &receipt)
 	}
@@ -255,27 +255,38 @@ func (r *Repository[A]) add(b *journal.Batch, a *A, now time.Time) error {
 		Stream: s, Expected: root.version - uint64(len(pending)), Records: pending,
 	})
 	if r.spec.HasSnapshots() && r.opts.Snapshots.Due(root.version, root.snapshot) {
-		snap, err := r.spec.Snapshot(a, now)
-		if err != nil {
-			return err
+		// A snapshot is a cache: one that cannot be taken, or is too large,
+		// must not keep the events from being stored.
+		if snap, err := r.spec.Snapshot(a, now); err == nil {
+			b.Snapshots = append(b.Snapshots, snap)
 		}
-		b.Snapshots = append(b.Snapshots, snap)
 	}
 	return nil
 }
 
+// notRun makes err, which a command met before it had any effect, an
+// [ErrNotRun] where the reason is that ctx ended.
+func notRun(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); cause != nil && errors.Is(err, cause) && !errors.Is(err, ErrUnknownOutcome) {
+		return fmt.Errorf("%w: %w", ErrNotRun, err)
+	}
+	return err
+}
+
 // settle commits b and, when the outcome is unknown, submits the identical
 // batch again until it is known or ctx ends.
+//
+// An answer to a resubmission settles the matter only if it tells of the first
+// submission: that the queue is full or the store away now says nothing about
+// what it did then.
 func settle(ctx context.Context, j journal.Journal, b *journal.Batch) error {
-	wait := time.Millisecond
-	for {
-		_, err := journal.Commit(ctx, j, b)
-		if !errors.Is(err, ErrUnknownOutcome) || ctx.Err() != nil {
-			return err
-		}
-		again := *b // a journal may still read the first one
-		again.Resubmit = true
-		b = &again
+	_, err := journal.Commit(ctx, j, b)
+	if !errors.Is(err, ErrUnknownOutcome) {
+		return err
+	}
+	again := *b // a journal may still read the first one
+	again.Resubmit = true
+	for wait := time.Millisecond; ; wait = min(2*wait, time.Second) {
 		timer := time.NewTimer(wait)
 		select {
 		case <-timer.C:
@@ -283,6 +294,15 @@ func settle(ctx context.Context, j journal.Journal, b *journal.Batch) error {
 			timer.Stop()
 			return errors.Join(ErrUnknownOutcome, context.Cause(ctx))
 		}
-		wait = min(2*wait, time.Second)
+		resubmit := again
+		switch _, err = journal.Commit(ctx, j, &resubmit); {
+		case errors.Is(err, journal.ErrClosed):
+			return errors.Join(ErrUnknownOutcome, err)
+		case ctx.Err() != nil && errors.Is(err, context.Cause(ctx)):
+			return errors.Join(ErrUnknownOutcome, context.Cause(ctx))
+		case errors.Is(err, ErrUnknownOutcome), errors.Is(err, ErrOverloaded), errors.Is(err, ErrUnavailable):
+		default:
+			return err
+		}
 	}
 }

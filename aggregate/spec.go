@@ -40,8 +40,11 @@ func Define[A any](typ string, parts ...Part[A]) *Spec[A] {
 	if err := envelope.ValidateName("aggregate type", typ, envelope.MaxNameBytes); err != nil {
 		panic("aggregate: " + err.Error())
 	}
-	if _, ok := any(new(A)).(rooted); !ok {
+	switch a, ok := any(new(A)).(rooted); {
+	case !ok:
 		panic(fmt.Sprintf("aggregate: %T does not embed aggregate.Root", *new(A)))
+	case a.root() == nil:
+		panic(fmt.Sprintf("aggregate: %T embeds a pointer to aggregate.Root, which is nil in a new one; embed aggregate.Root", *new(A)))
 	}
 	for _, p := range parts {
 		if err := p.addTo(s); err != nil {
