@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -15,21 +14,19 @@ import (
 
 	"github.com/troupe-go/troupe/actor"
 	"github.com/troupe-go/troupe/aggregate"
+	"github.com/troupe-go/troupe/internal/testenv"
 	"github.com/troupe-go/troupe/journal"
 	"github.com/troupe-go/troupe/journal/bolt"
 	"github.com/troupe-go/troupe/journal/memory"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// count is how often a test repeats: the full count with TROUPE_SOAK=1, a tenth
-// otherwise.
-func count(full int) int {
-	if os.Getenv("TROUPE_SOAK") == "1" {
-		return full
-	}
-	return max(1, full/10)
+func TestMain(m *testing.M) {
+	testenv.RunChild(map[string]func() error{"purses": childPurses})
+	goleak.VerifyTestMain(m)
 }
+
+// count is how often a test repeats: a tenth of the full count of make soak.
+func count(full int) int { return testenv.Count(full/10, full) }
 
 // purse is the aggregate of these tests: it holds coins, and who put them in.
 type purse struct {
