@@ -15,7 +15,7 @@ func (r *resident[A]) checkState(t *turn[A], mark int, command string) {
 	if r.shadow == nil || r.state == nil {
 		return
 	}
-	field := ""
+	var field string
 	if _, err := r.host.spec.ReplayAll(r.shadow, each(t.recorder.Records[mark:])); err != nil {
 		field = "(replay: " + err.Error() + ")"
 	} else {

@@ -349,7 +349,7 @@ func TestSharedHostsSeeEachOther(t *testing.T) {
 		}
 		wg.Wait()
 		coins, _ := a.stored("p")
-		require.EqualValues(t, total+int(ok.Load()), coins)
+		require.Equal(t, total+int(ok.Load()), coins)
 	})
 }
 

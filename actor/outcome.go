@@ -193,10 +193,10 @@ func (r *resident[A]) refusedBatch(t *turn[A], err error) {
 		}
 	}
 	n := len(t.held)
-	switch {
-	case culprits == 1:
+	switch culprits {
+	case 1:
 		t.held[last].answer(err)
-	case culprits == 0: // an assert alone, refused: nobody is to blame but the journal
+	case 0: // an assert alone, refused: nobody is to blame but the journal
 		t.answerAll(err)
 		r.recycle(t)
 		return

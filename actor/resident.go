@@ -131,14 +131,14 @@ func (r *resident[A]) completedOp(op operation, err error) {
 // next begins what is to be done when nothing is under way, and reports
 // whether there was anything.
 func (r *resident[A]) next() bool {
-	waiting, intent := 0, stay
+	waiting := 0
 	if len(r.retry) == 0 {
-		waiting, intent = r.entry.idle(r.lastUsed)
+		n, intent := r.entry.idle(r.lastUsed)
 		if intent != stay {
 			r.passivate()
 			return true
 		}
-		if waiting == 0 {
+		if waiting = n; waiting == 0 {
 			r.dropSavepointLater()
 			return false
 		}
