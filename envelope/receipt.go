@@ -44,6 +44,11 @@ func (r *Receipt) Validate() error {
 	if err := ValidateName("command id", r.ID, MaxCommandIDBytes); err != nil {
 		return err
 	}
+	if r.Codec != "" {
+		if err := ValidateName("codec", r.Codec, MaxCodecBytes); err != nil {
+			return err
+		}
+	}
 	if len(r.Reply) > MaxReplyBytes {
 		return Invalid("reply", r.ID, fmt.Sprintf("has %d bytes, at most %d are allowed", len(r.Reply), MaxReplyBytes))
 	}

@@ -154,6 +154,7 @@ func TestReceipt(t *testing.T) {
 		{"stream type", envelope.Receipt{ID: "1"}},
 		{"command id", envelope.Receipt{Stream: s}},
 		{"command id", envelope.Receipt{Stream: s, ID: long(129)}},
+		{"codec", envelope.Receipt{Stream: s, ID: "1", Codec: long(33)}},
 		{"reply", envelope.Receipt{Stream: s, ID: "1", Reply: make([]byte, envelope.MaxReplyBytes+1)}},
 	} {
 		refused(t, bad.receipt.Validate(), bad.field)

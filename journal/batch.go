@@ -70,9 +70,9 @@ type Fence struct {
 
 // Batch is what one turn or one transaction commits, all or nothing.
 //
-// The journal keeps the byte slices in it (event data, replies, snapshots):
-// nobody may change them after [Journal.Submit]. The Batch itself and its
-// slices belong to the caller again once done was called.
+// The journal keeps the byte slices in it (event data, replies, snapshots) and
+// the maps of metadata: nobody may change them after [Journal.Submit]. The
+// Batch itself and its slices belong to the caller again once done was called.
 type Batch struct {
 	// ID must be new for each batch, from [NewBatchID], and the same when an
 	// identical batch is submitted again.
@@ -88,7 +88,8 @@ type Batch struct {
 
 	// Snapshots replace stored ones that are older. One that is not newer
 	// than the stored one, or ahead of its stream, is left out silently: a
-	// snapshot is a cache. DropSnapshots deletes stored ones.
+	// snapshot is a cache. DropSnapshots deletes stored ones, before Snapshots
+	// are stored: so one batch replaces a useless one by one that is not newer.
 	Snapshots     []snapshot.Snapshot
 	DropSnapshots []envelope.Stream
 

@@ -42,7 +42,10 @@ type Journal interface {
 	//
 	// Batches of one stream are decided in the order in which they were
 	// submitted; after a conflict every queued successor that built on it
-	// conflicts too. No context can take a batch back: from here on the
+	// conflicts too, even where a stranger's events make its expected version
+	// fit: successor is whatever expects the version that the refused batch
+	// would have made, or a later one of that chain, and was submitted before
+	// done told of the conflict. No context can take a batch back: from here on the
 	// outcome is what done says.
 	//
 	// Errors for done: [ErrConflict], [ErrDuplicate], [ErrFenced],
