@@ -3,7 +3,6 @@ package journaltest
 import (
 	"errors"
 	"fmt"
-	"os"
 	"testing"
 	"time"
 
@@ -11,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/troupe-go/troupe/envelope"
+	"github.com/troupe-go/troupe/internal/testenv"
 	"github.com/troupe-go/troupe/journal"
 	"github.com/troupe-go/troupe/snapshot"
 )
@@ -21,11 +21,7 @@ import (
 // -rapid.seed repeats it.
 func RunModel(t *testing.T, open Open) {
 	t.Helper()
-	sequences := 1_000
-	if os.Getenv("TROUPE_SOAK") == "1" {
-		sequences = 10_000
-	}
-	runModel(t, t, open, sequences)
+	runModel(t, t, open, testenv.Count(1_000, 10_000))
 }
 
 // runModel lets rapid run as many sequences as asked for, 100 by each Check,
