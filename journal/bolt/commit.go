@@ -260,7 +260,7 @@ func (c *committer) answer() {
 		it, o := &c.group.items[i], &c.group.outcomes[i]
 		it.done(o.result, o.err)
 		if o.err != nil {
-			c.phantoms.told(it.number, c.queue.newest())
+			c.phantoms.told(it.number, c.queue.numbered.Load())
 		}
 		*o = outcome{}
 	}
@@ -273,7 +273,7 @@ func (c *committer) answerAll(err error) {
 		it := &c.group.items[i]
 		c.phantoms.add(it)
 		it.done(journal.Result{}, err)
-		c.phantoms.told(it.number, c.queue.newest())
+		c.phantoms.told(it.number, c.queue.numbered.Load())
 	}
 	clear(c.group.outcomes)
 }
@@ -320,6 +320,7 @@ func (c *committer) flush() error {
 // begin readies the group for a transaction.
 func (g *group) begin(tx *bbolt.Tx, c *committer) (err error) {
 	g.tx = tx
+	c.file.db.AllocSize = growBytes(tx.Size())
 	if g.log, err = newLogReader(tx); err != nil {
 		return err
 	}
@@ -338,6 +339,13 @@ func (g *group) begin(tx *bbolt.Tx, c *committer) (err error) {
 		g.outcomes = g.outcomes[:n]
 	}
 	return nil
+}
+
+// growBytes is by how much a file of this size grows when it is full: each time
+// costs a sync more, and bbolt's 16 MiB are much for a small file.
+func growBytes(size int64) int {
+	const least, most = 1 << 20, 64 << 20
+	return int(min(max(size/4, least), most))
 }
 
 // release forgets everything but the items, their outcomes and the memory.

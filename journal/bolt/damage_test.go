@@ -24,7 +24,8 @@ func copyFile(t testing.TB, path string) string {
 	content, err := os.ReadFile(path)
 	require.NoError(t, err)
 	copied := filepath.Join(t.TempDir(), "copy.db")
-	require.NoError(t, os.WriteFile(copied, content, 0o600))
+	require.NoError(t, os.WriteFile(copied, bytes.TrimRight(content, "\x00"), 0o600))
+	require.NoError(t, os.Truncate(copied, int64(len(content))))
 	return copied
 }
 

@@ -58,6 +58,9 @@ func openFile(path string, opts *Options) (f *file, err error) {
 		},
 	})
 	f.stuck = false
+	if err == nil {
+		f.db.AllocSize = growBytes(0)
+	}
 	if errors.Is(err, syscall.ENOMEM) && opts.MapBytes > 0 {
 		// Address space is limited here (ulimit -v): map what there is.
 		opts.MapBytes = 0

@@ -14,8 +14,9 @@ import (
 // stranger's, and must not pass.
 //
 // Somebody else's batch that rests on the true version of that number, and was
-// queued in the same moment, is refused too. It wrote nothing, and decides
-// again.
+// queued in the same moment, is refused too, and so may be one that is submitted
+// in the instant in which the first caller is told. Both wrote nothing and
+// decide again; the other way round, a batch would rest on what never was.
 type phantoms struct {
 	byStream map[envelope.Stream][]*phantom
 	untold   []*phantom // whose callers do not know yet, in the order of items

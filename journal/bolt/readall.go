@@ -98,6 +98,9 @@ type pageArena struct{ free []byte }
 
 func (a *pageArena) copy(data []byte) []byte {
 	const chunk = 16 << 10
+	if len(data) == 0 {
+		return nil
+	}
 	if len(data) > len(a.free) {
 		if len(data) > chunk/4 {
 			return append(make([]byte, 0, len(data)), data...)

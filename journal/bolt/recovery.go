@@ -22,7 +22,7 @@ type outage struct {
 
 const (
 	firstPause = 10 * time.Millisecond
-	longPause  = 5 * time.Second
+	longPause  = time.Second
 )
 
 // failed is called after a transaction that ended in cause. It makes sure that

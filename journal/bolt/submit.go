@@ -3,6 +3,7 @@ package bolt
 import (
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/troupe-go/troupe/journal"
@@ -24,7 +25,7 @@ type queue struct {
 
 	mu            sync.Mutex
 	items         []item
-	numbered      uint64 // the newest item's number
+	numbered      atomic.Uint64 // the newest item's number
 	events, bytes int
 	waiters       []waiter
 	closed        bool
@@ -66,8 +67,7 @@ func (q *queue) put(it item) error {
 		q.mu.Unlock()
 		return fmt.Errorf("bolt: batch not taken, %d events and %d bytes are waiting: %w", events, bytes, journal.ErrOverloaded)
 	}
-	q.numbered++
-	it.number = q.numbered
+	it.number = q.numbered.Add(1)
 	q.items = append(q.items, it)
 	q.events += it.events
 	q.bytes += it.bytes
@@ -160,13 +160,6 @@ func (q *queue) size() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return len(q.items)
-}
-
-// newest is the number of the newest item that was put.
-func (q *queue) newest() uint64 {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return q.numbered
 }
 
 // wait returns when there is something to take, or false when the queue is

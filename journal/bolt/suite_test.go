@@ -7,12 +7,18 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/troupe-go/troupe/internal/testenv"
 	"github.com/troupe-go/troupe/journal"
 	"github.com/troupe-go/troupe/journal/bolt"
 	"github.com/troupe-go/troupe/journal/journaltest"
 )
 
 func TestMain(m *testing.M) {
+	testenv.RunChild(map[string]func() error{
+		"open":   childOpen,
+		"load":   childLoad,
+		"faulty": childFaulty,
+	})
 	goleak.VerifyTestMain(m)
 }
 
