@@ -26,8 +26,9 @@ type mailbox struct {
 	disp    proto.Dispatcher
 	run     func() // process, made once
 
-	mu     sync.Mutex
-	system []any
+	hasSystem atomic.Bool // spares the lock when there is nothing, which is nearly always
+	mu        sync.Mutex
+	system    []any
 }
 
 // step is the user message that lets a resident do what there is to do.
@@ -51,6 +52,7 @@ func (m *mailbox) PostUserMessage(any) { m.wake() }
 func (m *mailbox) PostSystemMessage(msg any) {
 	m.mu.Lock()
 	m.system = append(m.system, msg)
+	m.hasSystem.Store(true)
 	m.mu.Unlock()
 	m.wake()
 }
@@ -98,14 +100,12 @@ func (m *mailbox) deliver() {
 		}
 	}()
 	suspended := false
-	for {
+	for m.hasSystem.Load() {
 		m.mu.Lock()
 		system := m.system
 		m.system = nil
+		m.hasSystem.Store(false)
 		m.mu.Unlock()
-		if system == nil {
-			break
-		}
 		for _, msg = range system {
 			switch msg.(type) {
 			case *proto.SuspendMailbox:

@@ -30,6 +30,7 @@ type resident[A any] struct {
 
 	op        operation
 	completed atomic.Bool // the completion slot: err and loaded are set before it
+	watching  atomic.Bool // the actor looks at the slot once more before it sleeps
 	err       error
 	loaded    *A
 	loadedTwo *A                          // the shadow
@@ -71,7 +72,20 @@ func newResident[A any](h *Aggregates[A], e *entry[A], state, shadow *A) *reside
 func (r *resident[A]) complete(err error) {
 	r.err = err
 	r.completed.Store(true)
-	r.wake()
+	// A journal that answers inside Submit needs no wake-up: the actor clears
+	// watching and then looks at the slot. One of the two always sees the
+	// other, since both write before they read.
+	if !r.watching.Load() {
+		r.wake()
+	}
+}
+
+// commit submits b; its outcome comes into the completion slot as op.
+func (r *resident[A]) commit(op operation, b *journal.Batch) {
+	r.op = op
+	r.watching.Store(true)
+	r.host.system.journal.Submit(b, r.finish)
+	r.watching.Store(false)
 }
 
 // Receive is called by protoactor for its own messages and for [step].
@@ -119,8 +133,7 @@ func (r *resident[A]) completedOp(op operation, err error) {
 	case opCommit:
 		r.committed(err)
 	case opResubmit:
-		r.op = opCommit
-		r.host.system.journal.Submit(&r.turn.batch, r.finish)
+		r.commit(opCommit, &r.turn.batch)
 	case opReload:
 		r.reloaded(err)
 	case opSnapshot:
@@ -222,8 +235,7 @@ func (r *resident[A]) passivate() {
 			spec.SetSnapshotVersion(r.state, r.version) // tried: not again in this life
 			b := &journal.Batch{ID: journal.NewBatchID()}
 			b.Snapshots = append(b.Snapshots, snap)
-			r.op = opSnapshot
-			r.host.system.journal.Submit(b, r.finish)
+			r.commit(opSnapshot, b)
 			return
 		}
 	}

@@ -221,8 +221,7 @@ func (r *resident[A]) submit(t *turn[A]) {
 		return
 	}
 	t.batch.ID = journal.NewBatchID()
-	r.op = opCommit
-	r.host.system.journal.Submit(&t.batch, r.finish)
+	r.commit(opCommit, &t.batch)
 }
 
 // maxTurnSnapshotBytes bounds a snapshot that is taken inside a turn. Encoding
