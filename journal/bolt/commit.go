@@ -258,10 +258,10 @@ func (c *committer) replaceRuns(infos []runInfo) {
 func (c *committer) answer() {
 	for i := range c.group.items {
 		it, o := &c.group.items[i], &c.group.outcomes[i]
-		it.done(o.result, o.err)
 		if o.err != nil {
-			c.phantoms.told(it.number, c.queue.numbered.Load())
+			c.phantoms.tell(it.number, c.queue.numbered.Load())
 		}
+		it.done(o.result, o.err)
 		*o = outcome{}
 	}
 }
@@ -272,8 +272,8 @@ func (c *committer) answerAll(err error) {
 	for i := range c.group.items {
 		it := &c.group.items[i]
 		c.phantoms.add(it)
+		c.phantoms.tell(it.number, c.queue.numbered.Load())
 		it.done(journal.Result{}, err)
-		c.phantoms.told(it.number, c.queue.numbered.Load())
 	}
 	clear(c.group.outcomes)
 }

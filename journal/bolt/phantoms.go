@@ -8,15 +8,15 @@ import (
 )
 
 // phantoms remembers the versions that refused batches would have made, until
-// all that was submitted before the refusal was told is decided. The head
+// all that was submitted before the refusal was told, which is when done is
+// called, is decided. The head
 // alone cannot tell who built on what: with 5 stored, we queue our 6 and our 7,
 // and a stranger's 6 comes first. Our 6 is refused; our 7 expects 6, finds the
 // stranger's, and must not pass.
 //
 // Somebody else's batch that rests on the true version of that number, and was
-// queued in the same moment, is refused too, and so may be one that is submitted
-// in the instant in which the first caller is told. Both wrote nothing and
-// decide again; the other way round, a batch would rest on what never was.
+// queued in the same moment, is refused too. It wrote nothing, and decides
+// again.
 type phantoms struct {
 	byStream map[envelope.Stream][]*phantom
 	untold   []*phantom // whose callers do not know yet, in the order of items
@@ -49,9 +49,9 @@ func (p *phantoms) has(it *item, s envelope.Stream, version uint64) bool {
 	})
 }
 
-// told says that the caller of the refused item knows, and which was the
-// newest item by then. Callers are told in the order of items.
-func (p *phantoms) told(refused, newest uint64) {
+// tell says that the caller of the refused item is told now, and which is the
+// newest item before. Callers are told in the order of items.
+func (p *phantoms) tell(refused, newest uint64) {
 	for len(p.untold) > 0 && p.untold[0].refused == refused {
 		p.untold[0].until = newest
 		p.untold = p.untold[1:]
