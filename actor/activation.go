@@ -28,7 +28,7 @@ type activator struct {
 	residents int
 	tasks     fifo[func()]     // reads for actors that are in memory: they need no room, and go first
 	waiting   fifo[activation] // aggregates to be loaded
-	idle      chan struct{}    // closed and replaced when nothing runs and nothing waits
+	gone      chan struct{}    // closed when nothing runs, waits or is in memory; nil while nobody asks
 }
 
 // activation is an entry that waits for its aggregate.
@@ -76,9 +76,9 @@ func (v *activator) start() {
 		go v.runActivation(v.waiting.pop())
 	}
 	noRoom := v.waiting.len() > 0 && v.residents >= v.maxResidents
-	if v.running == 0 && v.tasks.len() == 0 && v.waiting.len() == 0 && v.idle != nil {
-		close(v.idle)
-		v.idle = nil
+	if v.gone != nil && v.empty() {
+		close(v.gone)
+		v.gone = nil
 	}
 	v.mu.Unlock()
 	if noRoom {
@@ -110,20 +110,24 @@ func (v *activator) counts() (residents, waiting int) {
 	return v.residents, v.waiting.len()
 }
 
-// whenIdle returns a channel that is closed once nothing runs and nothing
-// waits.
-func (v *activator) whenIdle() <-chan struct{} {
+func (v *activator) empty() bool {
+	return v.running == 0 && v.residents == 0 && v.tasks.len() == 0 && v.waiting.len() == 0
+}
+
+// whenEmpty returns a channel that is closed once nothing runs, nothing waits
+// and nobody is in memory.
+func (v *activator) whenEmpty() <-chan struct{} {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.running == 0 && v.tasks.len() == 0 && v.waiting.len() == 0 {
-		closed := make(chan struct{})
-		close(closed)
-		return closed
+	if v.gone == nil {
+		v.gone = make(chan struct{})
 	}
-	if v.idle == nil {
-		v.idle = make(chan struct{})
+	gone := v.gone
+	if v.empty() {
+		close(v.gone)
+		v.gone = nil
 	}
-	return v.idle
+	return gone
 }
 
 // activate loads the entry's aggregate from the journal and starts its actor.

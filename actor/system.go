@@ -161,8 +161,8 @@ func (s *System) awaitDrained(ctx context.Context) error {
 			return &StopError{Aggregates: left, Commands: commands, Cause: context.Cause(ctx)}
 		}
 	}
-	select { // the last receipt look-ups answer their callers
-	case <-s.activator.whenIdle():
+	select { // the last actors let go, and the last receipt look-ups answer their callers
+	case <-s.activator.whenEmpty():
 		return nil
 	case <-ctx.Done():
 		return &StopError{Cause: context.Cause(ctx)}
