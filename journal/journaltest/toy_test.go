@@ -49,6 +49,7 @@ type toyWaiter struct {
 // refusal is a version that a conflicting batch would have made. Whoever
 // expects it, and was submitted before the conflict was answered, built on it.
 type refusal struct {
+	by      uint64 // number of the refused item
 	version uint64
 	until   uint64 // items from this number on were submitted afterwards
 }
@@ -233,15 +234,22 @@ func (y *toy) commit(group []toyItem, closed bool) {
 	if y.fault != "answered before stored" {
 		y.answer(group)
 	}
-	// From here on, whoever submits has been told of the conflicts.
-	y.mu.Lock()
 	for s, some := range y.refused {
-		for i := range some {
-			some[i].until = min(some[i].until, y.next)
-		}
 		y.refused[s] = slices.DeleteFunc(some, func(r refusal) bool { return r.until <= group[len(group)-1].number })
 	}
-	y.mu.Unlock()
+}
+
+// tell notes that whoever submits from here on knows of the item's conflict.
+func (y *toy) tell(it *toyItem) {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	for _, a := range it.batch.Appends {
+		for i := range y.refused[a.Stream] {
+			if r := &y.refused[a.Stream][i]; r.by == it.number {
+				r.until = y.next
+			}
+		}
+	}
 }
 
 func (y *toy) answer(group []toyItem) {
@@ -253,6 +261,9 @@ func (y *toy) answer(group []toyItem) {
 		}
 		if y.fault == "done twice" && it.err != nil {
 			it.done(it.res, it.err)
+		}
+		if it.err != nil {
+			y.tell(it)
 		}
 		it.done(it.res, it.err)
 	}
@@ -401,7 +412,7 @@ func (y *toy) ReadAll(ctx context.Context, after journal.Position, limit int) it
 			if limit > 0 && len(all) == limit && y.fault != "limit ignored" || limit == 0 && y.fault == "limit zero reads nothing" {
 				break
 			}
-			all = append(all, y.disk.read(y, r))
+			all = append(all, r.read())
 		}
 		return all
 	})

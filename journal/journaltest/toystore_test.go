@@ -83,7 +83,7 @@ func (y *toy) gate(it *toyItem) error {
 	if conflict != nil {
 		for _, a := range it.batch.Appends {
 			y.refused[a.Stream] = append(y.refused[a.Stream],
-				refusal{version: a.Expected + uint64(len(a.Records)), until: math.MaxUint64})
+				refusal{by: it.number, version: a.Expected + uint64(len(a.Records)), until: math.MaxUint64})
 		}
 	}
 	return conflict
@@ -182,7 +182,6 @@ func (d *disk) storeSnapshots(y *toy, b *journal.Batch) {
 	}
 	if y.fault != "drops last" {
 		drop()
-		defer func() {}()
 	} else {
 		defer drop()
 	}
@@ -219,13 +218,13 @@ func (d *disk) records(y *toy, s envelope.Stream, after uint64) []envelope.Recor
 	var records []envelope.Record
 	for _, r := range all {
 		if r.rec.Version > after {
-			records = append(records, d.read(y, r))
+			records = append(records, r.read())
 		}
 	}
 	return records
 }
 
-func (d *disk) read(_ *toy, r *toyRecord) envelope.Record {
+func (r *toyRecord) read() envelope.Record {
 	rec := *r.rec
 	rec.Position = r.pos
 	return rec
