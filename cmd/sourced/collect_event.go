@@ -99,7 +99,7 @@ func (s *source) readReceiver(a *aggregateType, e *event) {
 		s.checkShadow(e, e.recv, names[0])
 		return
 	}
-	e.recv = strings.ToLower(a.name[:1])
+	e.recv = initial(a.name)
 	for e.hasParam(e.recv) {
 		e.recv += "_"
 	}

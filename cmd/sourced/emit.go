@@ -5,9 +5,10 @@ import (
 	"fmt"
 	"go/ast"
 	"go/format"
-	"go/token"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // emitter writes the file of one aggregate.
@@ -115,7 +116,8 @@ func (e *event) doc() string {
 
 // startsIdent reports whether text goes on with a letter or digit.
 func startsIdent(text string) bool {
-	return text != "" && token.IsIdentifier("a"+text[:1])
+	r, _ := utf8.DecodeRuneInString(text)
+	return r == '_' || unicode.IsLetter(r) || unicode.IsDigit(r)
 }
 
 func (g *emitter) sealed() {
@@ -181,7 +183,7 @@ func (g *emitter) snapshotType() {
 		g.p("\t%s %s `json:%s`", f.name, f.typ, strconv.Quote(f.tag))
 	}
 	g.p("}\n")
-	recv := strings.ToLower(g.name[:1])
+	recv := initial(g.name)
 	g.p("func snapshot%s(%s *%s) %s {\n\treturn %s{", g.prefix, recv, g.name, name, name)
 	for _, f := range g.fields {
 		g.p("\t\t%s: %s,", f.name, g.copied(f, recv+"."+f.source))

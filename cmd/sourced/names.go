@@ -36,6 +36,12 @@ func unexported(name string) string {
 	return string(runes)
 }
 
+// initial is the name of a receiver: the first letter of its type's name.
+func initial(name string) string {
+	r, _ := utf8.DecodeRuneInString(name)
+	return string(unicode.ToLower(r))
+}
+
 // snake is the JSON name of a Go name: "userID" is "user_id".
 func snake(name string) string {
 	runes := []rune(name)

@@ -84,6 +84,12 @@ func (cfg config) bookInto(ctx context.Context, accounts aggregate.Asker[account
 		return false, err
 	}
 	printReport(stdout, report, views, cfg.rejected)
+	switch {
+	case report.Interrupted && cfg.dir == "":
+		say(stdout, "Interrupted. This bank was a temporary one; with -dir it could be gone on with.")
+	case report.Interrupted:
+		say(stdout, "Interrupted. Run it again with -dir %s to go on.", cfg.dir)
+	}
 	return report.Interrupted, nil
 }
 
@@ -126,8 +132,6 @@ func explain(err error) string {
 		hint = "the file was written by another version of this program"
 	case errors.Is(err, fs.ErrPermission):
 		hint = "this user may not read or write there"
-	case errors.Is(err, fs.ErrNotExist):
-		hint = "there is no such file"
 	default:
 		return err.Error()
 	}

@@ -126,7 +126,7 @@ func TestInterrupted(t *testing.T) {
 		}
 	}}
 	require.Equal(t, exitInterrupted, cfg.run(ctx, nil, &out, &errs), errs.String())
-	require.Contains(t, out.String(), "Interrupted. Run it again with the same -dir to go on.")
+	require.Contains(t, out.String(), "Interrupted. Run it again with -dir "+dir+" to go on.")
 
 	code, after, stderr := bank(t, "", "-dir", dir, "-rejected", "-1")
 	require.Zero(t, code, stderr)
@@ -178,7 +178,7 @@ func TestMistakesInPlainWords(t *testing.T) {
 		"Help":         {[]string{"-h"}, exitDone, "folder of bank.db"},
 		"UnknownFlag":  {[]string{"-fiel", "x"}, exitUsage, "flag provided but not defined: -fiel"},
 		"Argument":     {[]string{"x.csv"}, exitUsage, `bank takes no arguments, only flags, but there is "x.csv"`},
-		"NoSuchFile":   {[]string{"-file", filepath.Join(dir, "none")}, exitFailed, "(there is no such file)"},
+		"NoSuchFile":   {[]string{"-file", filepath.Join(dir, "none")}, exitFailed, "none: no such file or directory"},
 		"Folder":       {[]string{"-file", dir}, exitFailed, "is a folder, not a statement"},
 		"FileAsFolder": {[]string{"-dir", occupied}, exitFailed, "not a directory"},
 		"Damaged":      {[]string{"-dir", damaged}, exitFailed, "bank.db"},

@@ -34,9 +34,6 @@ func printReport(w io.Writer, r *teller.Report, views []account.View, rejected i
 	if r.Remembered > 0 {
 		say(w, "%d lines had been dealt with in an earlier run; nothing of them happened again.", r.Remembered)
 	}
-	if r.Interrupted {
-		say(w, "Interrupted. Run it again with the same -dir to go on.")
-	}
 	if seconds := r.Took.Seconds(); seconds > 0 {
 		say(w, "Took %s: %.0f lines a second, 99 of 100 within %s.",
 			r.Took.Round(time.Millisecond), float64(r.Settled)/seconds, r.P99.Round(10*time.Microsecond))

@@ -45,7 +45,11 @@ func write(w io.Writer) {
 		if next < accounts && (next < 20 || r.IntN(20) == 0) {
 			next++
 			p("open,%s,,%s %s,", number(next), pick(r, firstNames), pick(r, lastNames))
-			if n++; n <= lines {
+			switch n++; {
+			case n > lines:
+			case r.IntN(15) == 0:
+				p("close,%s,,,on second thoughts", number(next))
+			default:
 				p("deposit,%s,%s,,to begin with", number(next), amount(r, 500_000))
 			}
 			continue
