@@ -27,7 +27,7 @@ func (r *resident[A]) committed(err error) {
 		sys.stats.turns.Add(1)
 		r.stored(t)
 		r.answer(t)
-	case errors.Is(err, journal.ErrUnknownOutcome):
+	case errors.Is(err, journal.ErrUnknownOutcome), t.resubmits > 0 && undecided(err):
 		r.resubmit(t, err)
 	case errors.As(err, &duplicate):
 		r.answerDuplicates(t, duplicate)
@@ -48,6 +48,12 @@ func (r *resident[A]) committed(err error) {
 	default:
 		r.refusedBatch(t, err)
 	}
+}
+
+// undecided reports whether err says that a batch was not stored this time,
+// and nothing about an earlier time that it was submitted.
+func undecided(err error) bool {
+	return errors.Is(err, journal.ErrUnavailable) || errors.Is(err, journal.ErrOverloaded) || errors.Is(err, journal.ErrClosed)
 }
 
 // stored notes what the batch changed.
@@ -122,6 +128,12 @@ func (h *Aggregates[A]) lookUpReceipts(id string, refused []held[A]) {
 // nobody knows its state.
 func (r *resident[A]) resubmit(t *turn[A], err error) {
 	sys := r.host.system
+	if errors.Is(err, journal.ErrClosed) { // nobody will ever say
+		r.state, r.savepoint = nil, nil
+		t.answerAll(fmt.Errorf("%w: %w", aggregate.ErrUnknownOutcome, err))
+		r.recycle(t)
+		return
+	}
 	sys.stats.unknownOutcomes.Add(1)
 	sys.breaker.failure(err)
 	t.batch.Resubmit = true
