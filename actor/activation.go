@@ -21,7 +21,9 @@ type activator struct {
 	limit        int
 	maxQueue     int
 	maxResidents int
-	noRoom       func() // called when an activation waits for room; must not block
+	noRoom       func()      // called when an activation waits for room; must not block
+	workers      *dispatcher // limit of them stay warm
+	deadlines    deadlines
 
 	mu        sync.Mutex
 	running   int
@@ -33,8 +35,10 @@ type activator struct {
 
 // activation is an entry that waits for its aggregate.
 type activation interface {
-	// activate loads the aggregate, and reports whether it is now in memory.
-	activate() bool
+	// activate loads the aggregate. If it is in memory now, it returns what to
+	// run next on this goroutine: the actor's first turn. It no longer counts
+	// as a load then.
+	activate() (run func())
 }
 
 // request queues an activation, and reports false when too many wait.
@@ -68,12 +72,14 @@ func (v *activator) left() {
 func (v *activator) start() {
 	for v.running < v.limit && v.tasks.len() > 0 {
 		v.running++
-		go v.runTask(v.tasks.pop())
+		task := v.tasks.pop()
+		v.workers.Schedule(func() { v.runTask(task) })
 	}
 	for v.running < v.limit && v.waiting.len() > 0 && v.residents < v.maxResidents {
 		v.running++
 		v.residents++
-		go v.runActivation(v.waiting.pop())
+		a := v.waiting.pop()
+		v.workers.Schedule(func() { v.runActivation(a) })
 	}
 	noRoom := v.waiting.len() > 0 && v.residents >= v.maxResidents
 	if v.gone != nil && v.empty() {
@@ -94,13 +100,16 @@ func (v *activator) runTask(task func()) {
 }
 
 func (v *activator) runActivation(a activation) {
-	resident := a.activate()
+	run := a.activate()
 	v.mu.Lock()
 	v.running--
-	if !resident {
+	if run == nil {
 		v.residents--
 	}
 	v.start()
+	if run != nil {
+		run()
+	}
 }
 
 // counts returns how many aggregates are in memory and how many wait for room.
@@ -131,19 +140,19 @@ func (v *activator) whenEmpty() <-chan struct{} {
 }
 
 // activate loads the entry's aggregate from the journal and starts its actor.
-func (e *entry[A]) activate() bool {
+func (e *entry[A]) activate() func() {
 	e.mu.Lock()
 	wanted := e.waiting > 0
 	e.mu.Unlock()
 	if !wanted { // every caller gave up while it waited
 		e.deactivate()
-		return false
+		return nil
 	}
 	h := e.host
 	sys := h.system
 	if !sys.breaker.allow() {
 		e.failed(errBreakerOpen, false)
-		return false
+		return nil
 	}
 	began := time.Now()
 	a, how, err := h.load(e.id)
@@ -158,7 +167,7 @@ func (e *entry[A]) activate() bool {
 		// A journal that is away is the breaker's business; a history that
 		// cannot be read is this aggregate's own.
 		e.failed(err, !sys.breaker.failure(err))
-		return false
+		return nil
 	}
 	sys.breaker.success()
 	sys.stats.activations.Add(1)
@@ -166,8 +175,10 @@ func (e *entry[A]) activate() bool {
 	sys.observeActivation(&info, began)
 	r := newResident(h, e, a, shadow)
 	e.activated(r)
+	// The first turn runs here, behind the load: one goroutine less to wake.
+	r.claim()
 	h.spawn.start(r)
-	return true
+	return r.process
 }
 
 // deactivate makes an entry empty that was to be activated for nobody; if
@@ -190,14 +201,45 @@ func (e *entry[A]) deactivate() {
 
 // load reads the aggregate of id. It runs on a goroutine of the activator.
 func (h *Aggregates[A]) load(id string) (*A, aggregate.Rebuilt, error) {
-	ctx, cancel := context.WithTimeoutCause(context.Background(), h.system.opts.ActivationTimeout, errActivationTimeout)
-	defer cancel()
+	ctx := h.system.activator.deadlines.next()
 	latest, err := h.system.journal.LoadLatest(ctx, h.stream(id))
 	if err != nil {
 		return nil, aggregate.Rebuilt{}, readError(err)
 	}
 	a, how, err := h.spec.Rebuild(ctx, h.system.journal, latest)
 	return a, how, readError(err)
+}
+
+// deadlines gives each load a context that ends at the earliest after timeout,
+// and at the latest after half as much again. Loads that begin close together
+// share one: a context and a timer for each would cost a fifth of a load.
+type deadlines struct {
+	timeout time.Duration
+
+	mu      sync.Mutex
+	current context.Context
+	cancel  context.CancelFunc // of current; the ones before end by themselves
+	until   time.Time          // current is handed out
+}
+
+func (d *deadlines) next() context.Context {
+	now := time.Now()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !now.Before(d.until) {
+		d.current, d.cancel = context.WithTimeoutCause(context.Background(), d.timeout+d.timeout/2, errActivationTimeout)
+		d.until = now.Add(d.timeout / 2)
+	}
+	return d.current
+}
+
+// close ends the current one.
+func (d *deadlines) close() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.cancel != nil {
+		d.cancel()
+	}
 }
 
 var errActivationTimeout = errors.New("loading the aggregate took too long")

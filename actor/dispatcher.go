@@ -1,7 +1,6 @@
 package actor
 
 import (
-	"runtime"
 	"sync"
 	"time"
 
@@ -12,7 +11,8 @@ import (
 // workers are started.
 const stallAfter = 10 * time.Millisecond
 
-// dispatcher runs mailboxes on a few long-lived goroutines. A goroutine per
+// dispatcher runs functions on a few long-lived goroutines: mailboxes, and loads
+// from the journal. A goroutine per
 // run, protoactor's way, spends more than half of a small command's time on
 // growing the stack of each new goroutine (bench/README.md).
 //
@@ -37,9 +37,7 @@ var _ proto.Dispatcher = (*dispatcher)(nil)
 
 type worker struct{ wake chan struct{} }
 
-func newDispatcher() *dispatcher {
-	return &dispatcher{base: max(4, 2*runtime.GOMAXPROCS(0))}
-}
+func newDispatcher(workers int) *dispatcher { return &dispatcher{base: workers} }
 
 // Throughput is asked by protoactor's own mailboxes only.
 func (d *dispatcher) Throughput() int { return 1 }

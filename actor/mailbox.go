@@ -76,6 +76,10 @@ func (m *mailbox) wake() {
 	}
 }
 
+// claim takes a new mailbox for the calling goroutine, which has to call
+// process: wake-ups until then schedule nothing.
+func (m *mailbox) claim() { m.state.Store(mailboxRunning) }
+
 // process runs the resident until nobody wakes it any more.
 func (m *mailbox) process() {
 	for {

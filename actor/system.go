@@ -3,6 +3,7 @@ package actor
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -60,7 +61,7 @@ func NewSystem(j journal.Journal, opts *Options) (*System, error) {
 	}
 	s := &System{
 		journal: j, opts: o,
-		proto: newProtoSystem(o.Logger), guardian: newGuardian(), dispatcher: newDispatcher(),
+		proto: newProtoSystem(o.Logger), guardian: newGuardian(), dispatcher: newDispatcher(max(4, 2*runtime.GOMAXPROCS(0))),
 		breaker: breaker{base: o.ProbeAfter, logger: o.Logger},
 		began:   time.Now(),
 		emptied: make(chan struct{}, 1),
@@ -68,7 +69,8 @@ func NewSystem(j journal.Journal, opts *Options) (*System, error) {
 	}
 	s.activator = activator{
 		limit: o.MaxActivations, maxQueue: o.MaxActivationQueue, maxResidents: o.MaxResidents,
-		noRoom: s.sweep.makeRoom,
+		noRoom: s.sweep.makeRoom, workers: newDispatcher(o.MaxActivations),
+		deadlines: deadlines{timeout: o.ActivationTimeout},
 	}
 	s.sweep.start(s)
 	return s, nil
@@ -140,6 +142,8 @@ func (s *System) Stop(ctx context.Context) error {
 		s.sweep.stop()
 		s.proto.Shutdown()
 		s.dispatcher.close()
+		s.activator.workers.close()
+		s.activator.deadlines.close()
 	}
 	return err
 }

@@ -54,17 +54,39 @@ func BenchmarkIdleResident(b *testing.B) {
 }
 
 func touch(b *testing.B, h *actor.Aggregates[account], ids []string) {
+	b.Helper()
+	each64(ids, func(id string) {
+		if _, err := depositCommand.Ask(context.Background(), h, deposit{id, 0}); aggregate.CodeOf(err) != aggregate.CodeRejected {
+			b.Error(err)
+		}
+	})
+}
+
+// each64 calls fn for each id, from 64 goroutines.
+func each64(ids []string, fn func(id string)) {
 	var wg sync.WaitGroup
 	for part := range 64 {
 		wg.Go(func() {
 			for i := part; i < len(ids); i += 64 {
-				if _, err := depositCommand.Ask(context.Background(), h, deposit{ids[i], 0}); aggregate.CodeOf(err) != aggregate.CodeRejected {
-					b.Error(err)
-				}
+				fn(ids[i])
 			}
 		})
 	}
 	wg.Wait()
+}
+
+func readBare(b *testing.B, j journal.Journal, id string) {
+	b.Helper()
+	latest, err := j.LoadLatest(context.Background(), accounts.Stream(id))
+	if err != nil {
+		b.Error(err)
+		return
+	}
+	for _, err := range latest.Records {
+		if err != nil {
+			b.Error(err)
+		}
+	}
 }
 
 func liveHeap() int64 {
@@ -99,7 +121,8 @@ func fill(b *testing.B, j journal.Journal, id string, n int, snap bool) {
 }
 
 // BenchmarkActivation is the first command of an aggregate that is not in
-// memory, from a snapshot and by replay, beside the bare reads of the journal.
+// memory, from a snapshot and by replay, beside the bare reads of the journal;
+// both from 64 goroutines.
 func BenchmarkActivation(b *testing.B) {
 	for _, c := range []struct {
 		name   string
@@ -117,25 +140,11 @@ func BenchmarkActivation(b *testing.B) {
 			for range *rounds {
 				h, stop := host(b, j, &actor.HostOptions{Snapshots: snapshot.Policy{Every: -1, AtPassivation: -1}})
 				began := time.Now()
-				for _, id := range ids {
-					if _, err := depositCommand.Ask(context.Background(), h, deposit{id, 0}); aggregate.CodeOf(err) != aggregate.CodeRejected {
-						b.Fatal(err)
-					}
-				}
+				touch(b, h, ids)
 				cold = append(cold, float64(time.Since(began).Nanoseconds())/n/1e3)
 				stop()
 				began = time.Now()
-				for _, id := range ids {
-					latest, err := j.LoadLatest(context.Background(), accounts.Stream(id))
-					if err != nil {
-						b.Fatal(err)
-					}
-					for _, err := range latest.Records {
-						if err != nil {
-							b.Fatal(err)
-						}
-					}
-				}
+				each64(ids, func(id string) { readBare(b, j, id) })
 				bare = append(bare, float64(time.Since(began).Nanoseconds())/n/1e3)
 			}
 			b.ReportMetric(0, "ns/op")
