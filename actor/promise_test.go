@@ -100,7 +100,7 @@ func TestManyBusyAggregatesOnOneProcessor(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	j := &slow{Journal: openMemory(t), every: 20 * time.Millisecond}
 	w := newWorld(t, j, nil, nil)
-	n := count(100_000) // aggregates; at reduced counts 10,000 as promised
+	const n = 10_000
 	const rounds = 5
 	var wg sync.WaitGroup
 	for i := range n {
@@ -335,6 +335,19 @@ func TestFailedCommandLeavesNoTrace(t *testing.T) {
 		require.Equal(t, 7, coins)
 		require.EqualValues(t, 1, version)
 		require.Equal(t, 8, w.put("p", 1).Coins)
+		_, err := cmdWeigh.Ask(ctx, w.purses, order{ID: "p"})
+		require.ErrorIs(t, err, aggregate.ErrInvalid, "an event that cannot be encoded")
+		_, err = cmdWeighed.Ask(ctx, w.purses, order{ID: "p"}, aggregate.WithCommandID("nan"))
+		require.ErrorIs(t, err, aggregate.ErrInvalid, "a reply that cannot be remembered")
+		_, err = cmdPut.Ask(ctx, w.purses, order{ID: "p", N: 1, Do: func(*purse) error { return nil }})
+		require.NoError(t, err)
+		_, err = cmdNested.Ask(ctx, w.purses, order{ID: "p", Ask: func(ctx context.Context) error {
+			_, err := cmdLook.Ask(ctx, w.purses, order{ID: "p"})
+			return err
+		}})
+		require.ErrorIs(t, err, aggregate.ErrInvalid, "a handler may not ask")
+		_, err = cmdTake.Ask(ctx, w.purses, order{ID: "p", N: 1})
+		require.NoError(t, err)
 
 		// A turn with good and bad commands keeps the good ones.
 		var wg sync.WaitGroup

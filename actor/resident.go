@@ -62,7 +62,6 @@ const (
 
 func newResident[A any](h *Aggregates[A], e *entry[A], state, shadow *A) *resident[A] {
 	r := &resident[A]{host: h, entry: e, state: state, shadow: shadow, version: h.spec.Version(state)}
-	r.lastUsed = h.system.now()
 	r.finish = func(_ journal.Result, err error) { r.complete(err) }
 	return r
 }

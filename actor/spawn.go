@@ -31,13 +31,12 @@ type spawnLane[A any] struct {
 }
 
 func (s *spawner[A]) init(system *System) {
-	s.root = system.proto.Root
+	s.root = system.proto.Root.Copy().WithGuardian(system.guardian)
 	for i := range s.lanes {
 		lane := &s.lanes[i]
 		lane.props = proto.PropsFromProducer(
 			func() proto.Actor { return lane.resident },
 			proto.WithMailbox(func() proto.Mailbox { return &lane.resident.mailbox }),
-			proto.WithGuardian(system.guardian),
 			proto.WithDispatcher(system.dispatcher),
 		)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"math"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -49,6 +50,11 @@ type coinsTaken struct {
 	N int `json:"n"`
 }
 
+// purseWeighed cannot be encoded when it holds what JSON does not have.
+type purseWeighed struct {
+	Grams float64 `json:"grams"`
+}
+
 type purseState struct {
 	Open  bool           `json:"open"`
 	Coins int            `json:"coins"`
@@ -76,7 +82,9 @@ var (
 			return nil
 		})
 
-	purses = aggregate.Define("purse", opened, put, taken,
+	weighed = aggregate.On("weighed", func(*purse, purseWeighed) {})
+
+	purses = aggregate.Define("purse", opened, put, taken, weighed,
 		aggregate.Snapshots(1,
 			func(p *purse) purseState {
 				last := make(map[string]int, len(p.Last))
@@ -95,6 +103,7 @@ type order struct {
 	Sender string
 	Seq    int
 	Do     func(p *purse) error // between the event and the reply
+	Ask    func(ctx context.Context) error
 }
 
 func (o order) AggregateID() string { return o.ID }
@@ -129,6 +138,17 @@ var (
 		}
 		return answer{Coins: p.Coins, Version: p.Version()}, nil
 	}, aggregate.MustExist())
+	cmdWeigh = aggregate.NewCommand("purse.weigh", func(_ *aggregate.Context, p *purse, _ order) (answer, error) {
+		return answer{}, weighed.Record(p, purseWeighed{Grams: math.NaN()})
+	})
+	cmdWeighed = aggregate.NewCommand("purse.weighed", func(_ *aggregate.Context, p *purse, _ order) (float64, error) {
+		return math.Inf(1), put.Record(p, coinsPut{N: 1})
+	})
+	cmdNested = aggregate.NewCommand("purse.nested", func(ctx *aggregate.Context, _ *purse, o order) (answer, error) {
+		nested, cancel := context.WithCancel(ctx)
+		defer cancel()
+		return answer{}, o.Ask(nested)
+	})
 	cmdLook = aggregate.NewCommand("purse.look", func(_ *aggregate.Context, p *purse, o order) (answer, error) {
 		if o.Do != nil {
 			if err := o.Do(p); err != nil {

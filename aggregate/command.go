@@ -37,7 +37,8 @@ func MustExist() CommandOption { return func(o *commandOptions) { o.mustExist = 
 // handle runs inside the aggregate's actor, one command at a time. It may run
 // more than once for one Ask, on newer state, when another process wrote
 // first: it must do nothing but decide. No I/O, no waiting: a slow handler
-// delays its own aggregate. It must change the state by recording events only.
+// delays its own aggregate, and Ask inside a handler is refused. It must change
+// the state by recording events only.
 //
 // A blank name is a mistake in the program and panics.
 func NewCommand[A any, In Identified, Out any](name string, handle func(*Context, *A, In) (Out, error), opts ...CommandOption) *Command[A, In, Out] {
@@ -71,6 +72,10 @@ func (c *Command[A, In, Out]) Name() string { return c.name }
 // [ErrReplay] when the aggregate's history cannot be read. On an error the
 // reply is the zero Out. Ask is safe for concurrent use.
 func (c *Command[A, In, Out]) Ask(ctx context.Context, to Asker[A], in In, opts ...AskOption) (Out, error) {
+	if ctx.Value(handlerKey{}) != nil {
+		var none Out
+		return none, envelope.Invalid("command", c.name, "is asked for inside a handler, which would wait for itself or for others: decide on the state, and let the caller ask")
+	}
 	inv := &invocation[A, In, Out]{cmd: c, in: in}
 	inv.header.Command = c.name
 	inv.header.MustExist = c.mustExist
@@ -204,6 +209,17 @@ type Context struct {
 	context.Context
 	header *Header
 	now    time.Time
+}
+
+// handlerKey finds the Context of a handler in a context derived from it.
+type handlerKey struct{}
+
+// Value returns the asker's value for key.
+func (c *Context) Value(key any) any {
+	if key == (handlerKey{}) {
+		return c
+	}
+	return c.Context.Value(key)
 }
 
 // Now returns the time of the decision: one instant for all that a command
