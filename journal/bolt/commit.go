@@ -62,7 +62,8 @@ type group struct {
 	sub       *bbolt.Bucket // of the log, for positions of number subNumber
 	subNumber uint64
 
-	keys       []receiptKey // of the receipts of the batch being decided
+	gates      []head       // of the appends of the batch being decided, in order
+	keys       []receiptKey // of its receipts
 	runs       []run        // opened when the first receipt needs them
 	runsOpened bool
 }

@@ -38,13 +38,16 @@ func (c *committer) check(g *group, it *item) (stored bool, refused error) {
 			return false, err
 		}
 	}
+	g.gates = g.gates[:0]
 	for i := range b.Appends {
-		if err := c.gate(g, it, b.Appends[i].Stream, b.Appends[i].Expected); err != nil {
+		h, err := c.gate(g, it, b.Appends[i].Stream, b.Appends[i].Expected)
+		if err != nil {
 			return false, err
 		}
+		g.gates = append(g.gates, h)
 	}
 	for i := range b.Asserts {
-		if err := c.gate(g, it, b.Asserts[i].Stream, b.Asserts[i].Expected); err != nil {
+		if _, err := c.gate(g, it, b.Asserts[i].Stream, b.Asserts[i].Expected); err != nil {
 			return false, err
 		}
 	}
@@ -52,16 +55,16 @@ func (c *committer) check(g *group, it *item) (stored bool, refused error) {
 }
 
 // gate refuses a batch that expects another version than the stream has, or
-// the version that a refused batch would have made.
-func (c *committer) gate(g *group, it *item, s envelope.Stream, expected uint64) error {
+// the version that a refused batch would have made. It returns the head.
+func (c *committer) gate(g *group, it *item, s envelope.Stream, expected uint64) (head, error) {
 	h, err := c.head(g, s)
 	if err != nil {
-		return err
+		return h, err
 	}
 	if h.version != expected || c.phantoms.has(it, s, expected) {
-		return &journal.ConflictError{Stream: s, Expected: expected, Actual: h.version}
+		return h, &journal.ConflictError{Stream: s, Expected: expected, Actual: h.version}
 	}
-	return nil
+	return h, nil
 }
 
 // head is the head of s as the group has made it so far.
@@ -141,16 +144,12 @@ func (c *committer) isStored(g *group, b *journal.Batch) (bool, error) {
 	return false, nil
 }
 
-// write stores b, which passed all checks, in the transaction.
+// write stores b, which passed all checks just now, in the transaction.
 func (c *committer) write(g *group, b *journal.Batch) (result journal.Result, err error) {
 	open := &opening{batch: b.ID, receipts: b.Receipts}
 	first := g.state.last + 1
 	for i := range b.Appends {
-		a := &b.Appends[i]
-		h, err := c.head(g, a.Stream)
-		if err != nil {
-			return result, err
-		}
+		a, h := &b.Appends[i], g.gates[i]
 		for k := range a.Records {
 			position := g.state.last + 1
 			room := entryBytes(&a.Records[k])

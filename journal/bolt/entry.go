@@ -163,7 +163,15 @@ func sealEntry(buf []byte, start int, position uint64) []byte {
 
 // entryBytes is no less than what the entry of rec takes, receipts aside.
 func entryBytes(rec *envelope.Record) int {
-	return rec.SizeBytes() + len(rec.Codec) + 96 + 6*len(rec.Metadata.Keys)
+	m := &rec.Metadata
+	n := 160 + len(rec.Stream.Type) + len(rec.Stream.ID) + len(rec.Name) + len(rec.Codec) + len(rec.Data) +
+		len(m.CorrelationID) + len(m.CausationID) + len(m.CommandID)
+	if len(m.Keys) > 0 { // starting to range over a nil map is not free
+		for key, value := range m.Keys {
+			n += len(key) + len(value) + 2*binary.MaxVarintLen32
+		}
+	}
+	return n
 }
 
 // receiptsBytes is no less than what the receipts of a batch take.
