@@ -24,8 +24,9 @@
 // # What can go wrong
 //
 // Every stored value carries a checksum that includes its key, and is verified
-// whenever it is read: a damaged file is an [journal.ErrCorrupt], never a wrong
-// answer and never a crash of the process.
+// whenever it is read: a damaged file is an [journal.ErrCorrupt], not a wrong
+// answer, and bbolt's panics over damaged pages become one too. (One kind of
+// damage is beyond that: an inner page of bbolt that leads back to itself.)
 //
 // After any error of a commit the file is closed and opened again, and
 // everything in memory is rebuilt from it, before another batch is taken. A

@@ -163,6 +163,9 @@ func (r *streamReader) readPage(tx *bbolt.Tx, room *page) error {
 	}
 	var found [blockVersions]located
 	var arena pageArena
+	if expected := min(r.head.version-r.next+1, uint64(room.records), blockVersions*4); expected > 0 {
+		r.records = make([]envelope.Record, 0, expected)
+	}
 	for r.next <= r.head.version && room.records > 0 && room.bytes > 0 {
 		entries, err := r.readBlock(log, &found)
 		if err != nil {
