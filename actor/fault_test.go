@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -18,6 +19,7 @@ import (
 	"github.com/troupe-go/troupe/aggregate"
 	"github.com/troupe-go/troupe/envelope"
 	"github.com/troupe-go/troupe/journal"
+	"github.com/troupe-go/troupe/journal/bolt"
 	"github.com/troupe-go/troupe/snapshot"
 )
 
@@ -175,6 +177,31 @@ func TestCommandsWaitForCredit(t *testing.T) {
 	mu.Unlock()
 	require.NoError(t, <-answered)
 	require.Equal(t, 1, w.look("p").Coins)
+}
+
+// A queue that is full nearly all the time: everything goes through, and in
+// order.
+func TestSmallQueueUnderLoad(t *testing.T) {
+	t.Parallel()
+	j, err := bolt.Open(filepath.Join(t.TempDir(), "journal.db"), &bolt.Options{QueueEvents: 8, QueueBytes: 4 << 10, Logger: quiet})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, j.Close()) })
+	w := newWorld(t, j, nil, nil)
+	var wg sync.WaitGroup
+	for i := range 200 {
+		wg.Go(func() {
+			for n := range 10 {
+				a, err := cmdPut.Ask(context.Background(), w.purses, order{ID: fmt.Sprint(i % 100), N: 1, Sender: fmt.Sprint(i), Seq: n + 1})
+				if err != nil || a.Out {
+					t.Errorf("%+v, %v", a, err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	for i := range 100 {
+		require.Equal(t, 20, w.look(fmt.Sprint(i)).Coins)
+	}
 }
 
 // An aggregate whose history cannot be read answers with the typed error, backs

@@ -55,7 +55,8 @@ type Journal interface {
 
 	// Credit reports whether the queue has room for a batch of so many events
 	// and bytes. If not, ready is called once there may be: ask again then.
-	// Ready calls come first asked, first called, and must not block. Credit
+	// Ready calls come first asked, first called, and must not block; a nil
+	// ready only asks. Credit
 	// reserves nothing: it bounds the queue because a decided batch is small
 	// and follows at once. After Close it is always true, so that Submit can
 	// say why.

@@ -88,6 +88,9 @@ func (q *queue) credit(events, bytes int, ready func()) bool {
 	if q.closed || len(q.waiters) == 0 && q.fits(events, bytes) {
 		return true
 	}
+	if ready == nil {
+		return false
+	}
 	q.waiters = append(q.waiters, waiter{events, bytes, ready})
 	if len(q.items) == 0 {
 		q.kick() // an idle committer wakes the waiters
