@@ -91,7 +91,7 @@ func StartChild(t testing.TB, role string, env []string, wrap ...string) *Child 
 	go func() {
 		defer close(c.ended)
 		defer close(lines)
-		defer read.Close()
+		defer func() { _ = read.Close() }() // it was only read
 		for scanner := bufio.NewScanner(read); scanner.Scan(); {
 			lines <- scanner.Text()
 		}

@@ -1,14 +1,5 @@
 //go:build linux
 
-// Package crashdisk gives a test a disk of its own whose power it can cut.
-//
-// Killing a process loses nothing that it wrote: the page cache stays. Only a
-// power cut shows whether what was acknowledged had reached the disk. The disk
-// is an ext4 file system on a loop device, and the cut is the ioctl with which
-// the file systems' own tests do it: from then on nothing goes to the device,
-// not even the file system's log.
-//
-// It takes root and loop devices. Without them a test skips.
 package crashdisk
 
 import (
@@ -74,7 +65,7 @@ func (d *Disk) Cut() {
 	if err != nil {
 		d.t.Fatal(err)
 	}
-	defer dir.Close()
+	defer func() { _ = dir.Close() }() // the file system is gone by then
 	how := uint32(noLogFlush)
 	if _, _, errno := syscall.Syscall(syscall.SYS_IOCTL, dir.Fd(), ext4Shutdown, uintptr(unsafe.Pointer(&how))); errno != 0 {
 		d.t.Fatalf("shut the file system down: %v", errno)
