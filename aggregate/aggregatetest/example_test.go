@@ -1,6 +1,7 @@
 package aggregatetest_test
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/troupe-go/troupe/aggregate"
@@ -20,4 +21,6 @@ func Example() {
 		ThenNothing().
 		When(install, input{ID: "1", Text: "cellar"}).
 		ThenError(aggregate.ErrRejected)
+	fmt.Println("failed:", t.Failed())
+	// Output: failed: false
 }
