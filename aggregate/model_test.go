@@ -37,7 +37,6 @@ type (
 	openedV2 struct {
 		Owner string `json:"owner"`
 	}
-	put    struct{ Coin, Count string }
 	taken  struct{ Cents int }
 	ticked struct{}
 	odd    struct{ F any }

@@ -115,9 +115,7 @@ func (r *Repository[A]) Commit(ctx context.Context, aggregates ...*A) error {
 	b := &journal.Batch{ID: journal.NewBatchID()}
 	now := time.Now()
 	for _, a := range aggregates {
-		if err := r.add(b, a, now); err != nil {
-			return err
-		}
+		r.add(b, a, now)
 	}
 	if len(b.Appends) == 0 {
 		return nil
@@ -182,9 +180,7 @@ func (r *Repository[A]) try(ctx context.Context, inv Invocation[A], h *Header) e
 		return r.refused(ctx, inv, h, decision)
 	}
 	b := &journal.Batch{ID: journal.NewBatchID()}
-	if err := r.add(b, a, now); err != nil {
-		return err
-	}
+	r.add(b, a, now)
 	if h.CommandID != "" {
 		reply, err := inv.EncodeReply(r.spec.codec)
 		if err != nil {
@@ -238,11 +234,11 @@ func (r *Repository[A]) load(ctx context.Context, id string) (*A, error) {
 }
 
 // add puts what a recorded into b.
-func (r *Repository[A]) add(b *journal.Batch, a *A, now time.Time) error {
+func (r *Repository[A]) add(b *journal.Batch, a *A, now time.Time) {
 	root := rootOf(a)
 	pending := r.spec.Pending(a)
 	if len(pending) == 0 {
-		return nil
+		return
 	}
 	s := r.spec.Stream(root.id)
 	for i := range pending {
@@ -261,7 +257,6 @@ func (r *Repository[A]) add(b *journal.Batch, a *A, now time.Time) error {
 			b.Snapshots = append(b.Snapshots, snap)
 		}
 	}
-	return nil
 }
 
 // notRun makes err, which a command met before it had any effect, an

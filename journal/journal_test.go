@@ -44,7 +44,7 @@ func TestErrorTexts(t *testing.T) {
 			Receipts: []envelope.Receipt{{Consumer: "mailer", ID: "m1"}}},
 	} {
 		require.EqualError(t, err, text)
-		require.False(t, errors.Is(err, journal.ErrClosed))
+		require.NotErrorIs(t, err, journal.ErrClosed)
 	}
 	require.ErrorIs(t, &journal.ConflictError{}, journal.ErrConflict)
 	require.ErrorIs(t, &journal.DuplicateError{}, journal.ErrDuplicate)

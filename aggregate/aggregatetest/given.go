@@ -1,6 +1,7 @@
 package aggregatetest
 
 import (
+	"context"
 	"fmt"
 	"reflect"
 
@@ -60,7 +61,7 @@ func (s *Scenario[A]) take(event any) error {
 
 // takeRecorded lets f record.
 func (s *Scenario[A]) takeRecorded(f func(*A) error) error {
-	a, err := s.start()
+	a, err := s.start(context.Background())
 	if err != nil {
 		return err
 	}

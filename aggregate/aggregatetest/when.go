@@ -88,7 +88,7 @@ func (g *stage[A]) Ask(ctx context.Context, inv aggregate.Invocation[A]) error {
 		g.broken = err
 		return err
 	}
-	a, err := s.start()
+	a, err := s.start(ctx)
 	if err != nil {
 		g.broken = err
 		return err
@@ -97,7 +97,7 @@ func (g *stage[A]) Ask(ctx context.Context, inv aggregate.Invocation[A]) error {
 	err = aggregate.RunGuarded(ctx, s.spec, inv, a, s.now)
 	pending := s.stamp(s.spec.Pending(a))
 	if !errors.Is(err, aggregate.ErrPanic) { // a runtime drops what a panic left
-		g.checkState(a, pending, err)
+		g.checkState(ctx, a, pending, err)
 	}
 	if err != nil {
 		return err
@@ -120,9 +120,9 @@ func (g *stage[A]) enter(id string) error {
 }
 
 // start is the state that a command begins with.
-func (s *Scenario[A]) start() (*A, error) {
+func (s *Scenario[A]) start(ctx context.Context) (*A, error) {
 	latest := s.latest(nil)
-	a, _, err := s.spec.Rebuild(context.Background(), nil, latest)
+	a, _, err := s.spec.Rebuild(ctx, nil, latest)
 	return a, err
 }
 
@@ -139,9 +139,9 @@ func (s *Scenario[A]) stamp(records []envelope.Record) []envelope.Record {
 
 // checkState proves that a is what its history says, and that a snapshot would
 // keep it.
-func (g *stage[A]) checkState(a *A, pending []envelope.Record, decision error) {
+func (g *stage[A]) checkState(ctx context.Context, a *A, pending []envelope.Record, decision error) {
 	s := g.s
-	again, _, err := s.spec.Rebuild(context.Background(), nil, s.latest(pending))
+	again, _, err := s.spec.Rebuild(ctx, nil, s.latest(pending))
 	if err != nil {
 		g.mistakef("what it recorded cannot be replayed: %v", err)
 		return

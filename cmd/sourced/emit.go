@@ -41,7 +41,7 @@ func (s *source) emit(m *model, a *aggregateType) ([]byte, error) {
 		g.snapshotType()
 	}
 	text := fmt.Sprintf("%s\n\npackage %s\n\n%s\n%s", header, m.name, g.im.text(), g.String())
-	if s.err() != nil {
+	if len(s.list) > 0 {
 		return nil, nil // generate reports them, with those of the other aggregates
 	}
 	out, err := format.Source([]byte(text))

@@ -80,8 +80,9 @@ func (s *source) readFile(dir, base string) error {
 		s.generated = append(s.generated, base)
 		return nil
 	}
-	if ok, err := build.Default.MatchFile(dir, base); err != nil || !ok {
-		return nil // an error here is the parser's to explain; it is met again in the build
+	// A file that this cannot read is left to the parser, which explains it.
+	if match, err := build.Default.MatchFile(dir, base); err == nil && !match {
+		return nil
 	}
 	syntax, err := parser.ParseFile(s.fset, path, text, parser.ParseComments|parser.SkipObjectResolution)
 	if err != nil {

@@ -120,7 +120,7 @@ func (cfg config) folder() (dir string, cleanUp func() error, err error) {
 
 // explain puts an error into plain words.
 func explain(err error) string {
-	hint := ""
+	var hint string
 	switch {
 	case errors.Is(err, journal.ErrLocked):
 		hint = "another bank is at work in that folder: wait for it, or name another folder with -dir"

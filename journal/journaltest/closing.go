@@ -55,10 +55,9 @@ var closeCases = []Case{
 		stored := map[envelope.Stream]uint64{}
 		for i, p := range w.sent {
 			require.True(w, p.answered(), "batch %d was not answered when Close returned", i)
-			switch {
-			case p.err == nil:
+			if p.err == nil {
 				stored[p.batch.Appends[0].Stream]++
-			default: // not stored, and neither is what builds on it
+			} else { // not stored, and neither is what builds on it
 				require.True(w, errors.Is(p.err, journal.ErrClosed) || errors.Is(p.err, journal.ErrConflict), "%v", p.err)
 			}
 		}

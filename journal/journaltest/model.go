@@ -64,7 +64,7 @@ func (r *modelRunner) sequence(t *rapid.T) {
 		r.j, r.used, r.after = r.harness.Journal, 0, journal.Position{}
 	}
 	r.used++
-	m := newModel(t, r)
+	m := newModel(r)
 	good := false
 	defer func() {
 		if !good { // whatever the journal holds now, the next sequence starts afresh
@@ -113,7 +113,7 @@ type modelReceipt struct {
 	batch   journal.BatchID
 }
 
-func newModel(t *rapid.T, r *modelRunner) *model {
+func newModel(r *modelRunner) *model {
 	m := &model{
 		r: r, base: r.after,
 		streams: map[envelope.Stream]*modelStream{}, receipts: map[modelKey]modelReceipt{},
@@ -157,7 +157,8 @@ func (m *model) expect(b *journal.Batch) error {
 
 // holds reports whether b was stored under its id.
 func (m *model) holds(b *journal.Batch) bool {
-	for _, a := range b.Appends {
+	if len(b.Appends) > 0 {
+		a := &b.Appends[0]
 		s := m.streams[a.Stream]
 		return s.head() > a.Expected && s.batches[a.Expected] == b.ID
 	}

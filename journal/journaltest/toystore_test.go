@@ -107,7 +107,8 @@ func (d *disk) duplicates(y *toy, b *journal.Batch) error {
 }
 
 func (d *disk) holds(y *toy, b *journal.Batch) bool {
-	for _, a := range b.Appends {
+	if len(b.Appends) > 0 {
+		a := &b.Appends[0]
 		records := d.streams[y.key(a.Stream)]
 		if y.fault == "batch id of the head only" {
 			return len(records) > 0 && records[len(records)-1].batch == b.ID
