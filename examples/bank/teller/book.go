@@ -1,6 +1,7 @@
 package teller
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -11,13 +12,13 @@ import (
 )
 
 // book books one line. An error is the bank's; a refusal goes into the report.
-func (t *teller) book(line statement.Line) error {
+func (t *teller) book(ctx context.Context, line statement.Line) error {
 	t.report.touch(line.Accounts())
 	if line.Action == statement.Transfer {
-		return t.transfer(line)
+		return t.transfer(ctx, line)
 	}
 	entry := account.Entry{ID: line.Account, Action: account.Action(line.Action), Cents: line.Cents, Owner: line.Owner, Text: line.Text}
-	booked, err := t.ask(line, line.Action, entry)
+	booked, err := t.ask(ctx, line, line.Action, entry)
 	if err != nil {
 		return err
 	}
@@ -27,9 +28,9 @@ func (t *teller) book(line statement.Line) error {
 
 // transfer takes the money first: the other way round a refusal would find it
 // spent already.
-func (t *teller) transfer(line statement.Line) error {
+func (t *teller) transfer(ctx context.Context, line statement.Line) error {
 	entry := account.Entry{ID: line.Account, Action: account.ActionWithdraw, Cents: line.Cents, Text: line.Text}
-	taken, err := t.ask(line, "withdraw", entry)
+	taken, err := t.ask(ctx, line, "withdraw", entry)
 	if err != nil {
 		return err
 	}
@@ -38,7 +39,7 @@ func (t *teller) transfer(line statement.Line) error {
 		return nil
 	}
 	entry.ID, entry.Action = line.To, account.ActionDeposit
-	given, err := t.ask(line, "deposit", entry)
+	given, err := t.ask(ctx, line, "deposit", entry)
 	if err != nil {
 		return err
 	}
@@ -47,7 +48,7 @@ func (t *teller) transfer(line statement.Line) error {
 		return nil
 	}
 	entry.ID, entry.Text = line.Account, "returned: "+given.Refused
-	back, err := t.ask(line, "return", entry)
+	back, err := t.ask(ctx, line, "return", entry)
 	switch {
 	case err != nil:
 		return err
@@ -75,22 +76,22 @@ func (t *teller) settle(line statement.Line, first account.Booked, refused strin
 // ask sends one step of a line, again and again while the bank is busy or the
 // outcome unknown: with its id the step has one effect. Only a bank that stays
 // away ends the run.
-func (t *teller) ask(line statement.Line, step string, entry account.Entry) (account.Booked, error) {
+func (t *teller) ask(ctx context.Context, line statement.Line, step string, entry account.Entry) (account.Booked, error) {
 	const tries = 12 // with the waits below, about 8 s
 	id := aggregate.WithCommandID(fmt.Sprintf("%s:%d:%s", t.statement, line.Number, step))
 	for try := 1; ; try++ {
-		booked, err := account.Book.Ask(t.ctx, t.accounts, entry, id)
+		booked, err := account.Book.Ask(ctx, t.accounts, entry, id)
 		if err == nil {
 			return booked, nil
 		}
 		again := aggregate.CodeOf(err).Retryable() || errors.Is(err, aggregate.ErrUnknownOutcome)
-		if !again || errors.Is(err, aggregate.ErrStopped) || try == tries || t.ctx.Err() != nil {
+		if !again || errors.Is(err, aggregate.ErrStopped) || try == tries || ctx.Err() != nil {
 			return booked, fmt.Errorf("%s %s: %w", step, entry.ID, err)
 		}
 		pause := time.NewTimer(min(time.Millisecond<<try, time.Second))
 		select {
 		case <-pause.C:
-		case <-t.ctx.Done():
+		case <-ctx.Done():
 			pause.Stop()
 		}
 	}

@@ -37,16 +37,17 @@ func Book(ctx context.Context, accounts aggregate.Asker[account.Account], id str
 	}
 	// Lines under way are finished, so they do not hear of ctx; they do hear
 	// of a failure, after which no later line of the account may be booked.
-	t.ctx, t.fail = context.WithCancelCause(context.WithoutCancel(ctx))
+	var work context.Context
+	work, t.fail = context.WithCancelCause(context.WithoutCancel(ctx))
 	defer t.fail(nil)
 	slots := make(chan struct{}, window)
 	for line, err := range statement.Read(r) {
 		select {
 		case slots <- struct{}{}:
 		case <-ctx.Done():
-		case <-t.ctx.Done():
+		case <-work.Done():
 		}
-		if ctx.Err() != nil || t.ctx.Err() != nil {
+		if ctx.Err() != nil || work.Err() != nil {
 			t.report.Interrupted = ctx.Err() != nil
 			break
 		}
@@ -59,11 +60,11 @@ func Book(ctx context.Context, accounts aggregate.Asker[account.Account], id str
 		case err != nil:
 			t.fail(err)
 		default:
-			t.start(line, func() { <-slots })
+			t.start(work, line, func() { <-slots })
 		}
 	}
 	t.lines.Wait()
-	if cause := context.Cause(t.ctx); cause != nil {
+	if cause := context.Cause(work); cause != nil {
 		return t.report, cause
 	}
 	t.report.finish(time.Since(t.began))
@@ -78,8 +79,7 @@ type teller struct {
 	settled   func(n int)
 	report    *Report
 
-	ctx   context.Context // of the run: ends when the bank fails
-	fail  context.CancelCauseFunc
+	fail  context.CancelCauseFunc // ends the lines' context
 	lines sync.WaitGroup // under way
 
 	mu    sync.Mutex
@@ -89,7 +89,7 @@ type teller struct {
 // start books line as soon as the earlier lines of its accounts are settled. It
 // is called in the order of the statement, so a line waits only for lines that
 // have started.
-func (t *teller) start(line statement.Line, release func()) {
+func (t *teller) start(ctx context.Context, line statement.Line, release func()) {
 	settled := make(chan struct{})
 	var before []chan struct{}
 	t.mu.Lock()
@@ -106,11 +106,11 @@ func (t *teller) start(line statement.Line, release func()) {
 		for _, earlier := range before {
 			<-earlier
 		}
-		if t.ctx.Err() != nil {
+		if ctx.Err() != nil {
 			return
 		}
 		began := time.Now()
-		if err := t.book(line); err != nil {
+		if err := t.book(ctx, line); err != nil {
 			t.fail(fmt.Errorf("line %d: %w", line.Number, err))
 			return
 		}
