@@ -172,6 +172,9 @@ func validateValue(key, value string) error {
 
 func (m *Metadata) sizeBytes() int {
 	n := len(m.CorrelationID) + len(m.CausationID) + len(m.CommandID)
+	if len(m.Keys) == 0 { // ranging over no map is not free
+		return n
+	}
 	for key, value := range m.Keys {
 		n += len(key) + len(value)
 	}
