@@ -13,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/troupe-go/troupe/internal/testenv"
 	"github.com/troupe-go/troupe/journal"
 )
 
@@ -44,7 +45,7 @@ func TestToyPasses(t *testing.T) {
 	patience = 30 * time.Second
 	defer func() { patience = 2 * time.Second }()
 	t.Run("Cases", func(t *testing.T) { Run(t, toyWith("")) })
-	RunModel(t, toyWith(""))
+	runModel(t, t, toyWith(""), testenv.Count(200, 1_000))
 }
 
 // faults are ways to break the contract, and the cases that have to find them.

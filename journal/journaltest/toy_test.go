@@ -156,7 +156,7 @@ func (y *toy) Credit(_, bytes int, ready func()) bool {
 	if (fits && len(y.waiters) == 0) || y.fault == "unbounded" || y.fault == "always credit" {
 		return true
 	}
-	if y.fault != "ready never called" {
+	if ready != nil && y.fault != "ready never called" {
 		y.waiters = append(y.waiters, toyWaiter{bytes, ready})
 	}
 	if len(y.queue) == 0 && y.fault != "large batches get no credit" {
