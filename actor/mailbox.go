@@ -80,6 +80,17 @@ func (m *mailbox) wake() {
 // process: wake-ups until then schedule nothing.
 func (m *mailbox) claim() { m.state.Store(mailboxRunning) }
 
+// claimIdle takes a sleeping mailbox for the calling goroutine, and reports
+// whether it did. Whoever claimed it ends with sleep or resume.
+func (m *mailbox) claimIdle() bool { return m.state.CompareAndSwap(mailboxIdle, mailboxRunning) }
+
+// sleep gives a claimed mailbox back, and reports false if it was woken
+// meanwhile.
+func (m *mailbox) sleep() bool { return m.state.CompareAndSwap(mailboxRunning, mailboxIdle) }
+
+// resume has a claimed mailbox run on a worker.
+func (m *mailbox) resume() { m.disp.Schedule(m.run) }
+
 // process runs the resident until nobody wakes it any more.
 func (m *mailbox) process() {
 	for {

@@ -62,8 +62,31 @@ const (
 
 func newResident[A any](h *Aggregates[A], e *entry[A], state, shadow *A) *resident[A] {
 	r := &resident[A]{host: h, entry: e, state: state, shadow: shadow, version: h.spec.Version(state)}
-	r.finish = func(_ journal.Result, err error) { r.complete(err) }
+	r.finish = func(_ journal.Result, err error) { r.finished(err) }
 	return r
+}
+
+// finished takes the journal's answer to a batch, on the journal's goroutine.
+//
+// A batch that was stored needs no decision, only answers: if the actor sleeps,
+// they are given here and now, which spares a worker being woken for each of
+// the many actors of a group. Nothing of the user's runs here.
+func (r *resident[A]) finished(err error) {
+	if err != nil || r.watching.Load() || r.host.system.opts.Hooks != nil || !r.claimIdle() {
+		r.complete(err)
+		return
+	}
+	if r.op != opCommit || r.savepoint != nil || r.host.system.aborted.Load() {
+		r.err = nil
+		r.completed.Store(true)
+		r.resume()
+		return
+	}
+	r.op = opNone
+	r.committed(nil)
+	if waiting, intent := r.entry.idle(r.lastUsed); waiting > 0 || intent != stay || !r.sleep() {
+		r.resume()
+	}
 }
 
 // complete fills the completion slot. It may be called from any goroutine,
