@@ -20,7 +20,10 @@ import (
 func TestMain(m *testing.M) {
 	flag.Parse()
 	patience = 2 * time.Second // a promise that is broken on purpose is waited for
-	for name, value := range map[string]string{"rapid.nofailfile": "true", "rapid.shrinktime": "0s"} {
+	for name, value := range map[string]string{
+		"rapid.nofailfile": "true", "rapid.shrinktime": "0s",
+		"test.parallel": "8", // most of the time is waiting for what a fault keeps from happening
+	} {
 		if err := flag.Set(name, value); err != nil {
 			panic(err)
 		}

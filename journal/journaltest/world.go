@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"maps"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -329,6 +330,9 @@ type tb interface {
 // sameRecord demands that got is want as a journal keeps it.
 func sameRecord(t tb, want, got envelope.Record) {
 	t.Helper()
+	if isRecord(&want, &got) {
+		return // told without reflection: cases compare many thousands
+	}
 	require.Truef(t, want.Time.Truncate(time.Microsecond).Equal(got.Time.Truncate(time.Microsecond)),
 		"time: want %v, got %v", want.Time, got.Time)
 	require.Truef(t, bytes.Equal(want.Data, got.Data), "data: want %.100q (%d bytes), got %.100q (%d bytes)",
@@ -336,6 +340,15 @@ func sameRecord(t tb, want, got envelope.Record) {
 	require.Equal(t, flat(want.Metadata), flat(got.Metadata), "metadata")
 	want.Time, want.Data, want.Metadata, want.Position = got.Time, got.Data, got.Metadata, got.Position
 	require.Equal(t, want, got)
+}
+
+// isRecord reports whether got is want as a journal keeps it.
+func isRecord(want, got *envelope.Record) bool {
+	w, g := &want.Metadata, &got.Metadata
+	return want.Stream == got.Stream && want.Version == got.Version &&
+		want.Time.Truncate(time.Microsecond).Equal(got.Time.Truncate(time.Microsecond)) &&
+		want.Name == got.Name && want.Schema == got.Schema && want.Codec == got.Codec && bytes.Equal(want.Data, got.Data) &&
+		w.CorrelationID == g.CorrelationID && w.CausationID == g.CausationID && w.CommandID == g.CommandID && maps.Equal(w.Keys, g.Keys)
 }
 
 func flat(m envelope.Metadata) map[string]string {
