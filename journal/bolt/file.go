@@ -165,6 +165,7 @@ type pageMeta struct {
 	valid    bool
 	slot     int64 // 0 or 1
 	pageSize int64
+	root     uint64 // page of the bucket that holds the others
 	pages    uint64 // high-water mark: all pages in use lie below
 	tx       uint64
 }
@@ -214,6 +215,7 @@ func readMeta(f *os.File, slot, pageSize int64) (pageMeta, error) {
 	m := pageMeta{
 		slot:     slot,
 		pageSize: int64(order.Uint32(b[8:])),
+		root:     order.Uint64(b[16:]),
 		pages:    order.Uint64(b[40:]),
 		tx:       order.Uint64(b[48:]),
 	}
@@ -240,7 +242,7 @@ func inspect(path string, opts *Options) error {
 	if err != nil {
 		return fmt.Errorf("bolt: %w", err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // what was written is synced
 	if err := lockFile(f, opts.LockTimeout); err != nil {
 		if errors.Is(err, errLockHeld) {
 			return lockedError(path)
@@ -269,6 +271,9 @@ func inspect(path string, opts *Options) error {
 	case info.Size()/m.pageSize < 0 || uint64(info.Size()/m.pageSize) < m.pages:
 		return fmt.Errorf("bolt: open %s: the file has %d bytes, its header says %d pages of %d: %w",
 			path, info.Size(), m.pages, m.pageSize, journal.ErrCorrupt)
+	}
+	if err := checkBuckets(f, m); err != nil {
+		return fmt.Errorf("bolt: open %s: %w", path, err)
 	}
 	if err := settle(f, m); err != nil {
 		return fmt.Errorf("bolt: sync %s: %w", path, err)

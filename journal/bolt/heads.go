@@ -1,6 +1,7 @@
 package bolt
 
 import (
+	"bytes"
 	"sync"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
@@ -112,9 +113,22 @@ func storedHead(tx *bbolt.Tx, s envelope.Stream) (head, error) {
 	}
 	var scratch [512]byte
 	key := appendStreamKey(scratch[:0], s)
-	value := bucket.Get(key)
-	if value == nil {
-		return head{}, nil
+	cursor := bucket.Cursor()
+	found, value := cursor.Seek(key)
+	if bytes.Equal(found, key) {
+		return parseHead(key, value)
 	}
-	return parseHead(key, value)
+	// It is absent if its neighbours say so: a damaged key in an inner page
+	// leads elsewhere, and a stream that seems new could fork.
+	if found != nil && bytes.Compare(found, key) < 0 {
+		return head{}, corrupt("head of stream %s: looked for behind %q", s, found)
+	}
+	before, _ := cursor.Prev()
+	if found == nil {
+		before, _ = cursor.Last()
+	}
+	if before != nil && bytes.Compare(before, key) >= 0 {
+		return head{}, corrupt("head of stream %s: looked for before %q", s, before)
+	}
+	return head{}, nil
 }

@@ -1,6 +1,7 @@
 package bolt
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"runtime/debug"
@@ -127,6 +128,9 @@ func (c *committer) rebuild(f *file) (err error) {
 				return corrupt("bucket %s is missing", name)
 			}
 		}
+		if err := verifyMeta(tx); err != nil {
+			return err
+		}
 		if c.state, err = parseState(tx.Bucket(bucketMeta).Get(keyState)); err != nil {
 			return err
 		}
@@ -142,6 +146,20 @@ func (c *committer) rebuild(f *file) (err error) {
 			return err
 		}
 		return c.replay(tx)
+	})
+}
+
+// verifyMeta refuses a key that no journal has: it is a damaged one, and what
+// it named would count as absent. Without its runs a journal would carry out
+// again what they say was done.
+func verifyMeta(tx *bbolt.Tx) error {
+	return tx.Bucket(bucketMeta).ForEach(func(key, _ []byte) error {
+		for _, known := range [][]byte{keyFormat, keyState, keyRuns} {
+			if bytes.Equal(key, known) {
+				return nil
+			}
+		}
+		return corrupt("meta has key %q", key)
 	})
 }
 
