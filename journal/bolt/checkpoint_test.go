@@ -1,7 +1,6 @@
 package bolt_test
 
 import (
-	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -115,7 +114,7 @@ func TestAllDuplicatesOfABatchAreReported(t *testing.T) {
 	b := receipt(receipt(receipt(receipt(batch(events(s, 0, 1)), s, "a"), s, "c"), other, "a"), s, "b")
 	_, err := journal.Commit(t.Context(), j, b)
 	var duplicate *journal.DuplicateError
-	require.True(t, errors.As(err, &duplicate), "a repeated command gets its reply although the stream moved on: %v", err)
+	require.ErrorAs(t, err, &duplicate, "a repeated command gets its reply although the stream moved on")
 	require.Len(t, duplicate.Receipts, 3)
 	for i, want := range []envelope.Stream{s, other, s} {
 		require.Equal(t, want, duplicate.Receipts[i].Stream)

@@ -133,7 +133,7 @@ func (c *committer) commitGroup() {
 	}
 }
 
-// transact stores the group, and at most heads heads of a checkpoint under
+// transact stores the group, and at most so many heads of a checkpoint under
 // way, in one transaction. After an error nothing can be said about the file
 // but what recovery finds out.
 func (c *committer) transact(heads int) (err error) {

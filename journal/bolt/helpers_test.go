@@ -1,7 +1,6 @@
 package bolt_test
 
 import (
-	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -102,6 +101,6 @@ func requireReceipt(t testing.TB, j journal.Journal, s envelope.Stream, id strin
 	require.Equal(t, "reply "+id, string(r.Reply))
 	var duplicate *journal.DuplicateError
 	_, err = journal.Commit(t.Context(), j, receipt(&journal.Batch{ID: journal.NewBatchID()}, s, id))
-	require.True(t, errors.As(err, &duplicate), "a repeated command: %v", err)
+	require.ErrorAs(t, err, &duplicate, "a repeated command")
 	require.Equal(t, "reply "+id, string(duplicate.Receipts[0].Reply))
 }

@@ -62,16 +62,6 @@ func appendStreamKey(buf []byte, s envelope.Stream) []byte {
 	return append(buf, s.ID...)
 }
 
-// parseStreamKey is the inverse of appendStreamKey. The halves share key's
-// memory.
-func parseStreamKey(key []byte) (typ, id []byte, ok bool) {
-	if len(key) == 0 || len(key) < 1+int(key[0]) {
-		return nil, nil, false
-	}
-	n := 1 + int(key[0])
-	return key[1:n], key[n:], true
-}
-
 // keyedCRC is the checksum of a value stored under key: a value found under
 // another key does not pass.
 func keyedCRC(key, value []byte) uint32 {

@@ -17,7 +17,7 @@ import (
 //	format, 3 zero bytes, checksum    8 bytes; of the run's number and the rest
 //	count, newest, first, last        4 × 8 bytes; see runInfo
 //	blocks                            8 bytes; of the filter
-//	filter                            blocks × 64 bytes
+//	the filter                        blocks × 64 bytes
 //	entries                           count × (16 bytes of key + 8 bytes of position)
 //
 // The filter is a Bloom filter of 64-byte blocks: a key that is not in the run,
