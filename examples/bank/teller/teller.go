@@ -80,7 +80,7 @@ type teller struct {
 	report    *Report
 
 	fail  context.CancelCauseFunc // ends the lines' context
-	lines sync.WaitGroup // under way
+	lines sync.WaitGroup          // under way
 
 	mu    sync.Mutex
 	tails map[string]chan struct{} // by account: closed when the last line so far that touches it is settled
