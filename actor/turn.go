@@ -23,7 +23,7 @@ type turn[A any] struct {
 	recorder aggregate.Recorder
 	taken    []*call[A]
 	held     []held[A]
-	ids      map[string]int // command id → index in held
+	ids      map[string]int // command id → index in held; filled in large turns
 	bytes    int
 
 	began     time.Time
@@ -54,6 +54,38 @@ func (t *turn[A]) reset() {
 	t.held = t.held[:0]
 	clear(t.ids)
 	t.bytes, t.resubmits = 0, 0
+}
+
+// find returns the index of the command in the turn that has the id, or -1,
+// and remembers that the next one to be held has it. A small turn is searched;
+// a map would cost more than the command.
+func (t *turn[A]) find(id string) int {
+	const small = 16
+	if len(t.held) < small {
+		for i := range t.held {
+			if d := &t.held[i]; d.joins < 0 && d.call.inv.Header().CommandID == id {
+				return i
+			}
+		}
+		return -1
+	}
+	if t.ids == nil {
+		t.ids = make(map[string]int)
+	}
+	if len(t.ids) == 0 {
+		for i := range t.held {
+			if d := &t.held[i]; d.joins < 0 {
+				if id := d.call.inv.Header().CommandID; id != "" {
+					t.ids[id] = i
+				}
+			}
+		}
+	}
+	if i, ok := t.ids[id]; ok {
+		return i
+	}
+	t.ids[id] = len(t.held)
+	return -1
 }
 
 // answerAll answers every command of the turn with err.
@@ -131,15 +163,11 @@ func (r *resident[A]) run(t *turn[A], c *call[A]) {
 	header := c.inv.Header()
 	d := held[A]{call: c, joins: -1, receipt: -1}
 	if header.CommandID != "" {
-		if first, ok := t.ids[header.CommandID]; ok {
+		if first := t.find(header.CommandID); first >= 0 {
 			d.joins = first
 			t.held = append(t.held, d)
 			return
 		}
-		if t.ids == nil {
-			t.ids = make(map[string]int)
-		}
-		t.ids[header.CommandID] = len(t.held)
 	}
 	mark := len(t.recorder.Records)
 	t.recorder.Metadata = header.Metadata

@@ -126,13 +126,16 @@ func (h *Header) Validate(typ string) error {
 	if err := (envelope.Stream{Type: typ, ID: h.AggregateID}).Validate(); err != nil {
 		return err
 	}
+	if err := h.Metadata.Validate(); err != nil {
+		return err
+	}
 	if h.CommandID != "" {
 		if err := envelope.ValidateName("command id", h.CommandID, envelope.MaxCommandIDBytes); err != nil {
 			return err
 		}
 		h.Metadata.CommandID = h.CommandID
 	}
-	return h.Metadata.Validate()
+	return nil
 }
 
 // Asker takes a command to its aggregate: a host of actors, a [Repository], a

@@ -78,6 +78,16 @@ func accountIDs(n int) []string {
 // host starts a system over j; the returned function stops it.
 func host(b *testing.B, j journal.Journal, opts *actor.HostOptions) (*actor.Aggregates[account], func()) {
 	b.Helper()
+	s, h := system(b, j, opts)
+	return h, func() {
+		if err := s.Stop(context.Background()); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func system(b *testing.B, j journal.Journal, opts *actor.HostOptions) (*actor.System, *actor.Aggregates[account]) {
+	b.Helper()
 	s, err := actor.NewSystem(j, &actor.Options{Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
 	if err != nil {
 		b.Fatal(err)
@@ -86,9 +96,5 @@ func host(b *testing.B, j journal.Journal, opts *actor.HostOptions) (*actor.Aggr
 	if err != nil {
 		b.Fatal(err)
 	}
-	return h, func() {
-		if err := s.Stop(context.Background()); err != nil {
-			b.Fatal(err)
-		}
-	}
+	return s, h
 }
