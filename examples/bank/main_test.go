@@ -22,15 +22,16 @@ import (
 	"github.com/troupe-go/troupe/aggregate"
 	"github.com/troupe-go/troupe/examples/bank/account"
 	"github.com/troupe-go/troupe/examples/bank/statement"
+	"github.com/troupe-go/troupe/internal/testenv"
 	"github.com/troupe-go/troupe/journal/memory"
 )
 
 // childDir makes the test binary a bank that is to be killed.
-const childDir, childStop = "BANK_TEST_CHILD_DIR", "BANK_TEST_CHILD_STOP"
+const childDir, childFile, childStop = "BANK_TEST_CHILD_DIR", "BANK_TEST_CHILD_FILE", "BANK_TEST_CHILD_STOP"
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(childDir); dir != "" {
-		child(dir, os.Getenv(childStop))
+		child(dir, os.Getenv(childFile), os.Getenv(childStop))
 	}
 	os.Exit(m.Run())
 }
@@ -48,6 +49,17 @@ var changing = regexp.MustCompile(`(?m)^(Opening|Continuing|Took|\d+ lines had b
 
 // results is what must be the same however often a statement was booked.
 func results(stdout string) string { return changing.ReplaceAllString(stdout, "") }
+
+// beginning is the first part of the shipped statement, as text and as a file.
+// All of it is booked by the tests that do not have to do so several times.
+func beginning(t *testing.T) (text, file string) {
+	t.Helper()
+	lines := strings.SplitAfter(string(shipped), "\n")
+	text = strings.Join(lines[:min(len(lines), testenv.Count(2_500, 10_000))], "")
+	file = filepath.Join(t.TempDir(), "statement.csv")
+	require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
+	return text, file
+}
 
 // The whole program, twice on one folder, compared with a bank that fits on a
 // page.
@@ -73,9 +85,10 @@ func TestShippedStatementTwice(t *testing.T) {
 func TestKilledHalfWay(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	for _, stop := range []string{"700", "4000", "8500"} {
+	text, file := beginning(t)
+	for _, stop := range []string{"200", "1000", "2100"} {
 		cmd := exec.Command(os.Args[0])
-		cmd.Env = append(os.Environ(), childDir+"="+dir, childStop+"="+stop)
+		cmd.Env = append(os.Environ(), childDir+"="+dir, childFile+"="+file, childStop+"="+stop)
 		cmd.Stderr = os.Stderr
 		out, err := cmd.StdoutPipe()
 		require.NoError(t, err)
@@ -90,22 +103,22 @@ func TestKilledHalfWay(t *testing.T) {
 		_ = cmd.Wait()                         // it was killed
 		require.Equal(t, "half-way", line, "the child ended by itself")
 	}
-	code, after, stderr := bank(t, "", "-dir", dir, "-rejected", "-1")
+	code, after, stderr := bank(t, "", "-dir", dir, "-file", file, "-rejected", "-1")
 	require.Zero(t, code, stderr)
 	require.Contains(t, after, "Continuing with the bank in")
-	simulate(t, string(shipped)).check(t, after)
+	simulate(t, text).check(t, after)
 
-	_, undisturbed, _ := bank(t, "", "-rejected", "-1")
+	_, undisturbed, _ := bank(t, "", "-file", file, "-rejected", "-1")
 	require.Equal(t, results(undisturbed), results(after))
 }
 
 // child books until so many lines are settled, says so and hangs, with the
 // lines around it in every state.
-func child(dir, stop string) {
+func child(dir, file, stop string) {
 	var most int
 	_, _ = fmt.Sscan(stop, &most)
 	var once sync.Once
-	cfg := config{dir: dir, settled: func(n int) {
+	cfg := config{dir: dir, file: file, settled: func(n int) {
 		if n >= most {
 			once.Do(func() { fmt.Println("half-way") })
 			select {}
@@ -120,17 +133,18 @@ func TestInterrupted(t *testing.T) {
 	dir := t.TempDir()
 	ctx, cancel := context.WithCancel(t.Context())
 	var out, errs bytes.Buffer
-	cfg := config{dir: dir, rejected: -1, settled: func(n int) {
-		if n == 2000 {
+	text, file := beginning(t)
+	cfg := config{dir: dir, file: file, rejected: -1, settled: func(n int) {
+		if n == 1000 {
 			cancel()
 		}
 	}}
 	require.Equal(t, exitInterrupted, cfg.run(ctx, nil, &out, &errs), errs.String())
 	require.Contains(t, out.String(), "Interrupted. Run it again with -dir "+dir+" to go on.")
 
-	code, after, stderr := bank(t, "", "-dir", dir, "-rejected", "-1")
+	code, after, stderr := bank(t, "", "-dir", dir, "-file", file, "-rejected", "-1")
 	require.Zero(t, code, stderr)
-	simulate(t, string(shipped)).check(t, after)
+	simulate(t, text).check(t, after)
 }
 
 // Two statements are two, although a line may be in both.
