@@ -3,7 +3,6 @@
 GO        ?= go
 TIMEOUT   ?= 20m
 BENCH     ?= .
-BENCHTIME ?= 1x
 
 .PHONY: help
 help: ## list the commands
