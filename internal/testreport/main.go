@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -111,6 +112,9 @@ func (r *report) add(e event) {
 	}
 	if e.Action == "fail" {
 		r.failed = true
+		if e.Test == "" {
+			r.unfinished(e.Package)
+		}
 		fmt.Fprint(r.out, text)
 	}
 	if e.Test == "" {
@@ -123,6 +127,20 @@ func (r *report) add(e event) {
 	r.count[e.Action]++
 	if e.Action == "skip" {
 		r.skipped = append(r.skipped, skip{shortName(e.Package) + " " + e.Test, reason(text)})
+	}
+}
+
+// unfinished prints the output of the tests of a package that ended without a
+// verdict, because the process did: by a panic, a timeout or a signal. The
+// trace is in one of them.
+func (r *report) unfinished(pkg string) {
+	for _, key := range slices.Sorted(maps.Keys(r.output)) {
+		if !strings.HasPrefix(key, pkg+" ") || key == pkg+" " {
+			continue
+		}
+		fmt.Fprintf(r.out, "%s did not end:\n%s", key, r.output[key])
+		delete(r.output, key)
+		r.count["fail"]++
 	}
 }
 

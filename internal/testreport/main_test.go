@@ -35,6 +35,18 @@ func TestSkipsFailUnlessNamed(t *testing.T) {
 	require.True(t, ok)
 }
 
+func TestTheTraceOfACrashIsShown(t *testing.T) {
+	t.Parallel()
+	out, ok := sum(t, `{"Action":"output","Package":"github.com/x/y/a","Test":"TestOne","Output":"fatal error: all goroutines\n"}
+{"Action":"output","Package":"github.com/x/y/ab","Test":"TestTwo","Output":"runs on\n"}
+{"Action":"output","Package":"github.com/x/y/a","Output":"FAIL a\n"}
+{"Action":"fail","Package":"github.com/x/y/a","Elapsed":1.5}
+`, nil, false)
+	require.False(t, ok)
+	require.Equal(t, "github.com/x/y/a TestOne did not end:\nfatal error: all goroutines\nFAIL a\n"+
+		"FAIL github.com/x/y/a 1.5s\n0 passed, 1 failed, 0 skipped\n", out)
+}
+
 func TestFailuresShowTheirOutput(t *testing.T) {
 	t.Parallel()
 	out, ok := sum(t, strings.Replace(passing, `"pass","Package":"github.com/x/y/a","Test"`, `"fail","Package":"github.com/x/y/a","Test"`, 1), nil, false)
