@@ -36,8 +36,12 @@ func (r *resident[A]) committed(err error) {
 		r.savepoint = nil // it holds the state before a stranger's events
 		r.state = nil
 		r.decideAgain(t, err)
-	case errors.Is(err, journal.ErrUnavailable), errors.Is(err, journal.ErrOverloaded),
-		errors.Is(err, journal.ErrClosed), errors.Is(err, journal.ErrFenced):
+	case errors.Is(err, journal.ErrOverloaded):
+		// It was not taken, although there was credit a moment ago. Decided
+		// commands are not thrown away for overload: they wait for credit again.
+		r.restoreCommitted()
+		r.requeue(t)
+	case errors.Is(err, journal.ErrUnavailable), errors.Is(err, journal.ErrClosed), errors.Is(err, journal.ErrFenced):
 		sys.breaker.failure(err)
 		r.restoreCommitted()
 		if errors.Is(err, journal.ErrClosed) {

@@ -44,6 +44,7 @@ type resident[A any] struct {
 	rolledBack time.Time // the last time that a command had to be undone
 
 	bigSnapshot bool // the state is too large to be encoded in a turn
+	credited    bool // the journal has said that there is room
 	left        bool // detached from the entry
 	lastUsed    int64
 }
@@ -152,6 +153,8 @@ func (r *resident[A]) step(ctx proto.Context) {
 
 func (r *resident[A]) completedOp(op operation, err error) {
 	switch op {
+	case opCredit:
+		r.credited = true
 	case opCommit:
 		r.committed(err)
 	case opResubmit:
@@ -184,8 +187,9 @@ func (r *resident[A]) next() bool {
 		r.failWaiting(errBreakerOpen)
 	case r.state == nil:
 		r.reload()
-	case r.awaitCredit(len(r.retry) + waiting):
+	case !r.credited && r.awaitCredit(len(r.retry)+waiting):
 	default:
+		r.credited = false
 		r.decide()
 	}
 	return true

@@ -15,14 +15,11 @@ import (
 // are those of Submit.
 func Commit(ctx context.Context, j Journal, b *Batch) (Result, error) {
 	events, bytes := b.Events(), b.SizeBytes()
-	for {
-		if err := context.Cause(ctx); err != nil {
-			return Result{}, fmt.Errorf("journal: batch not submitted: %w", err)
-		}
-		room := make(chan struct{})
-		if j.Credit(events, bytes, func() { close(room) }) {
-			break
-		}
+	if err := context.Cause(ctx); err != nil {
+		return Result{}, fmt.Errorf("journal: batch not submitted: %w", err)
+	}
+	room := make(chan struct{})
+	if !j.Credit(events, bytes, func() { close(room) }) {
 		select {
 		case <-room:
 		case <-ctx.Done():

@@ -54,12 +54,12 @@ type Journal interface {
 	Submit(b *Batch, done func(Result, error))
 
 	// Credit reports whether the queue has room for a batch of so many events
-	// and bytes. If not, ready is called once there may be: ask again then.
-	// Ready calls come first asked, first called, and must not block; a nil
-	// ready only asks. Credit
-	// reserves nothing: it bounds the queue because a decided batch is small
-	// and follows at once. After Close it is always true, so that Submit can
-	// say why.
+	// and bytes. If not, ready is called once there is: submit then, without
+	// asking again. Ready calls come first asked, first called, only as many at
+	// a time as there is room for, and must not block; a nil ready only asks.
+	// Credit reserves nothing: it bounds the queue because a decided batch is
+	// small and follows at once. After Close it is always true, so that Submit
+	// can say why.
 	Credit(events, bytes int, ready func()) bool
 
 	// Load yields the records of s behind version after, oldest first, up to

@@ -1,6 +1,7 @@
 package journaltest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -61,6 +62,25 @@ var creditCases = []Case{
 		require.NotZero(w, full, "the queue was never full: Credit bounds nothing")
 		// One group may be with the store while the next one fills the queue.
 		require.LessOrEqual(w, most.Load(), int64(3*w.harness.QueueBytes), "bytes on their way at once")
+	}},
+	{"EveryWaiterGetsThrough", func(w *world) {
+		size := max(w.harness.QueueBytes/8, 1<<10)
+		var writers sync.WaitGroup
+		for i := range 40 {
+			writers.Go(func() {
+				for v := range uint64(5) {
+					b := newBatch(events(stream(fmt.Sprint(i)), v, 1))
+					b.Appends[0].Records[0].Data = make([]byte, size)
+					if _, err := journal.Commit(context.Background(), w.j, b); err != nil {
+						w.Errorf("writer %d: %v", i, err)
+						return
+					}
+				}
+			})
+		}
+		through := make(chan struct{})
+		go func() { writers.Wait(); close(through) }()
+		w.await(through, "200 batches through a queue for 8")
 	}},
 	{"ReadyCallsComeFirstAskedFirst", func(w *world) {
 		if w.harness.QueueBytes == 0 {
