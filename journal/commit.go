@@ -14,16 +14,27 @@ import (
 // wraps the context's: b may be stored, and must not be reused. Other errors
 // are those of Submit.
 func Commit(ctx context.Context, j Journal, b *Batch) (Result, error) {
-	events, bytes := b.Events(), b.SizeBytes()
+	for {
+		res, waited, err := commitOnce(ctx, j, b)
+		if waited && errors.Is(err, ErrOverloaded) {
+			continue // others were quicker after all; b was not taken
+		}
+		return res, err
+	}
+}
+
+// commitOnce waits for credit if it must, submits b, and waits for its outcome.
+func commitOnce(ctx context.Context, j Journal, b *Batch) (res Result, waited bool, err error) {
 	if err := context.Cause(ctx); err != nil {
-		return Result{}, fmt.Errorf("journal: batch not submitted: %w", err)
+		return Result{}, false, fmt.Errorf("journal: batch not submitted: %w", err)
 	}
 	room := make(chan struct{})
-	if !j.Credit(events, bytes, func() { close(room) }) {
+	if !j.Credit(b.Events(), b.SizeBytes(), func() { close(room) }) {
+		waited = true
 		select {
 		case <-room:
 		case <-ctx.Done():
-			return Result{}, fmt.Errorf("journal: batch not submitted: %w", context.Cause(ctx))
+			return Result{}, waited, fmt.Errorf("journal: batch not submitted: %w", context.Cause(ctx))
 		}
 	}
 	type outcome struct {
@@ -34,8 +45,8 @@ func Commit(ctx context.Context, j Journal, b *Batch) (Result, error) {
 	j.Submit(b, func(res Result, err error) { answer <- outcome{res, err} })
 	select {
 	case o := <-answer:
-		return o.res, o.err
+		return o.res, waited, o.err
 	case <-ctx.Done():
-		return Result{}, errors.Join(ErrUnknownOutcome, context.Cause(ctx))
+		return Result{}, waited, errors.Join(ErrUnknownOutcome, context.Cause(ctx))
 	}
 }
