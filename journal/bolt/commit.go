@@ -224,6 +224,10 @@ func (c *committer) apply(g *group) {
 	}
 	heads.mu.Unlock()
 	changed := g.state.last != c.state.last
+	if changed {
+		c.journal.groups.Add(1)
+		c.journal.entries.Add(g.state.last - c.state.last)
+	}
 	c.state = g.state
 	c.journal.committed.Store(c.state.last)
 	if g.runsChanged {

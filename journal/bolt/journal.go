@@ -30,6 +30,8 @@ type Journal struct {
 	// shows in the mapped file before it is durable, so the file itself is
 	// no bound.
 	committed atomic.Uint64
+	groups    atomic.Uint64 // transactions that wrote entries
+	entries   atomic.Uint64 // what they wrote
 
 	fileMu sync.RWMutex // held for reading during each read
 	file   *file        // nil when the journal is closed, or down after an error
@@ -126,3 +128,10 @@ func (j *Journal) setFile(f *file, why error) {
 }
 
 var errClosed = fmt.Errorf("bolt: %w", journal.ErrClosed)
+
+// Groups returns how many groups of batches were committed, and how many log
+// entries they wrote, since the journal was opened: their quotient is what
+// group commit is worth.
+func (j *Journal) Groups() (groups, entries uint64) {
+	return j.groups.Load(), j.entries.Load()
+}
