@@ -39,9 +39,9 @@ func Invalid(field, value, reason string) error {
 	return &InvalidError{Field: field, Value: value, Reason: reason}
 }
 
-// ValidateName checks a short identifying text: not blank, at most
-// maxBytes long, valid UTF-8, no control characters (C0, DEL and C1, so neither NUL nor the
-// unit separator that the Rust side joins identities with).
+// ValidateName checks a short identifying text: not blank, at most maxBytes
+// long, valid UTF-8, no control characters (C0, DEL and C1, so neither NUL nor
+// the unit separator that the Rust side joins identities with).
 func ValidateName(field, value string, maxBytes int) error {
 	if len(value) > maxBytes {
 		return Invalid(field, value, fmt.Sprintf("has %d bytes, at most %d are allowed", len(value), maxBytes))

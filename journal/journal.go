@@ -45,8 +45,8 @@ type Journal interface {
 	// conflicts too, even where a stranger's events make its expected version
 	// fit: successor is whatever expects the version that the refused batch
 	// would have made, or a later one of that chain, and was submitted before
-	// done told of the conflict. No context can take a batch back: from here on the
-	// outcome is what done says.
+	// done told of the conflict. No context can take a batch back: from here
+	// on the outcome is what done says.
 	//
 	// Errors for done: [ErrConflict], [ErrDuplicate], [ErrFenced],
 	// [ErrInvalid], [ErrUnsupported], [ErrUnavailable], [ErrOverloaded],
