@@ -255,6 +255,82 @@ func TestInnerPageHidesNoStream(t *testing.T) {
 	t.Logf("%d streams hidden by %d damages", hidden, damages)
 }
 
+// grown is a closed file with inner pages, pages that go on, and free ones.
+func grown(t *testing.T) (path string, content []byte) {
+	t.Helper()
+	path = newPath(t)
+	j := open(t, path, nil)
+	for i := range 400 {
+		b := batch(events(todo(fmt.Sprint(i)), 0, 1))
+		b.Appends[0].Records[0].Data = make([]byte, i%7*1_500)
+		commit(t, j, b)
+	}
+	require.NoError(t, j.Close())
+	content, err := os.ReadFile(path)
+	require.NoError(t, err)
+	return path, content
+}
+
+// bbolt descends without an end when an inner page leads back to itself or to
+// one above it, and that ends the process.
+func TestInnerPageLeadsBack(t *testing.T) {
+	t.Parallel()
+	path, content := grown(t)
+	order := binary.NativeEndian
+	var inner []int
+	for page := 2 * 4096; page < len(content); page += 4096 {
+		if order.Uint16(content[page+8:]) == 1 && order.Uint16(content[page+10:]) > 0 && order.Uint64(content[page:]) == uint64(page/4096) {
+			inner = append(inner, page)
+		}
+	}
+	refused := 0
+	for _, page := range inner {
+		for i := range int(order.Uint16(content[page+10:])) {
+			for _, target := range inner {
+				damaged := bytes.Clone(content)
+				order.PutUint64(damaged[page+16+16*i+8:], uint64(target/4096))
+				require.NoError(t, os.WriteFile(path, damaged, 0o600))
+				j, err := bolt.Open(path, nil)
+				if err != nil {
+					require.ErrorIs(t, err, journal.ErrCorrupt)
+					refused++
+					continue
+				}
+				require.NoError(t, j.Close()) // the page is an old one
+			}
+		}
+	}
+	require.NotZero(t, refused)
+}
+
+// The next commit overwrites what the list of free pages names.
+func TestPageInUseIsListedAsFree(t *testing.T) {
+	t.Parallel()
+	path, content := grown(t)
+	order := binary.NativeEndian
+	newer := content[16:]
+	if second := content[4096+16:]; order.Uint64(second[48:]) > order.Uint64(newer[48:]) {
+		newer = second
+	}
+	list, pages := int(order.Uint64(newer[32:]))*4096, order.Uint64(newer[40:])
+	free := map[uint64]bool{}
+	count := int(order.Uint16(content[list+10:]))
+	require.NotZero(t, count)
+	for i := range count {
+		free[order.Uint64(content[list+16+8*i:])] = true
+	}
+	for id := range pages {
+		if free[id] {
+			continue
+		}
+		damaged := bytes.Clone(content)
+		order.PutUint64(damaged[list+16+8*(int(id)%count):], id)
+		require.NoError(t, os.WriteFile(path, damaged, 0o600))
+		_, err := bolt.Open(path, nil)
+		require.ErrorIs(t, err, journal.ErrCorrupt, "page %d of %d", id, pages)
+	}
+}
+
 func TestTruncatedFile(t *testing.T) {
 	t.Parallel()
 	random := testenv.Rand(t)

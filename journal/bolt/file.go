@@ -166,6 +166,7 @@ type pageMeta struct {
 	slot     int64 // 0 or 1
 	pageSize int64
 	root     uint64 // page of the bucket that holds the others
+	freelist uint64 // page of the list of free pages
 	pages    uint64 // high-water mark: all pages in use lie below
 	tx       uint64
 }
@@ -216,6 +217,7 @@ func readMeta(f *os.File, slot, pageSize int64) (pageMeta, error) {
 		slot:     slot,
 		pageSize: int64(order.Uint32(b[8:])),
 		root:     order.Uint64(b[16:]),
+		freelist: order.Uint64(b[32:]),
 		pages:    order.Uint64(b[40:]),
 		tx:       order.Uint64(b[48:]),
 	}
@@ -272,7 +274,7 @@ func inspect(path string, opts *Options) error {
 		return fmt.Errorf("bolt: open %s: the file has %d bytes, its header says %d pages of %d: %w",
 			path, info.Size(), m.pages, m.pageSize, journal.ErrCorrupt)
 	}
-	if err := checkBuckets(f, m); err != nil {
+	if err := checkPages(f, m); err != nil {
 		return fmt.Errorf("bolt: open %s: %w", path, err)
 	}
 	if err := settle(f, m); err != nil {

@@ -96,11 +96,8 @@ func (p *pending) answered() bool { return p.calls.Load() > 0 }
 // It is for one goroutine per world.
 func (w *world) submit(b *journal.Batch) *pending {
 	w.Helper()
-	for {
-		ready := make(chan struct{})
-		if w.j.Credit(b.Events(), b.SizeBytes(), func() { close(ready) }) {
-			break
-		}
+	ready := make(chan struct{})
+	if !w.j.Credit(b.Events(), b.SizeBytes(), func() { close(ready) }) {
 		w.await(ready, "credit")
 	}
 	p := send(w.j, b)
