@@ -181,8 +181,9 @@ func rootPage(content []byte) int {
 }
 
 // A small bucket lies within the root's page, and bbolt copies it to the heap:
-// an offset that leads out of the copy is refused before bbolt follows it.
-func TestOffsetLeadsOutOfItsBucket(t *testing.T) {
+// an offset that leads out of the copy is refused before bbolt follows it, and
+// so is an element with a flag, which bbolt would not find.
+func TestSmallBucketIsDamaged(t *testing.T) {
 	t.Parallel()
 	h := makeHistory(t, true)
 	path := filepath.Join(t.TempDir(), "damaged.db")
@@ -197,6 +198,7 @@ func TestOffsetLeadsOutOfItsBucket(t *testing.T) {
 		inside := value + 16
 		for k := range int(order.Uint16(h.content[inside+10:])) {
 			offset := inside + 16 + 16*k + 4
+			require.Equal(t, "refused", h.checkFlipped(t, path, offset-4, 0), "flags of element %d", k)
 			for _, at := range []int{offset + 1, offset + 2, offset + 3, offset + 6, offset + 10} {
 				require.Equal(t, "refused", h.checkFlipped(t, path, at, 4), "byte %d", at)
 				refused++

@@ -160,7 +160,12 @@ func (c *pageChecker) leaf(id uint64, page []byte, top bool) error {
 		case root == 0 && (len(inside) < pageHeaderBytes || binary.NativeEndian.Uint16(inside[8:]) != pageIsLeaf):
 			return corrupt("page %d: bucket %q is no leaf", id, key)
 		case root == 0:
-			return eachElement(id, inside, func(uint32, []byte, []byte) error { return nil })
+			return eachElement(id, inside, func(flags uint32, inner, _ []byte) error {
+				if flags != 0 { // bbolt would say that there is no such key
+					return corrupt("page %d: key %q of bucket %q has flags %#x", id, inner, key, flags)
+				}
+				return nil
+			})
 		case top && string(key) == string(bucketLog):
 			return c.buckets(root, false)
 		}

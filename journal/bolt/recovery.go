@@ -153,7 +153,10 @@ func (c *committer) rebuild(f *file) (err error) {
 // it named would count as absent. Without its runs a journal would carry out
 // again what they say was done.
 func verifyMeta(tx *bbolt.Tx) error {
-	return tx.Bucket(bucketMeta).ForEach(func(key, _ []byte) error {
+	return tx.Bucket(bucketMeta).ForEach(func(key, value []byte) error {
+		if value == nil {
+			return corrupt("meta has a bucket %q", key)
+		}
 		for _, known := range [][]byte{keyFormat, keyState, keyRuns} {
 			if bytes.Equal(key, known) {
 				return nil
