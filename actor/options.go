@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"time"
 
+	"github.com/troupe-go/troupe/aggregate"
 	"github.com/troupe-go/troupe/envelope"
 	"github.com/troupe-go/troupe/snapshot"
 )
@@ -65,6 +66,10 @@ type HostOptions struct {
 	// after the journal confirmed that the state is the newest. Leave it
 	// false when this process is the only writer, as with an embedded file.
 	Shared bool
+
+	// Emitter gets what the aggregates enqueue, after the commit; see
+	// [aggregate.Emitter]. Nil drops it.
+	Emitter *aggregate.Emitter
 
 	// CheckState compares the state after each command with a replay of what
 	// is recorded and logs the first field that differs: a handler wrote it

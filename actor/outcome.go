@@ -77,6 +77,7 @@ func (r *resident[A]) stored(t *turn[A]) {
 // answer gives every command its decision: the turn's batch is durable, or
 // there was nothing to store and everything was decided on committed state.
 func (r *resident[A]) answer(t *turn[A]) {
+	t.handOver()
 	var lookups []held[A]
 	codec := r.host.spec.Codec()
 	for i := range t.held {

@@ -316,6 +316,7 @@ func (r *resident[A]) release(err error) {
 	r.left = true
 	if t := r.turn; t != nil {
 		r.turn = nil // and not reused: the journal may still hold its batch
+		t.release()
 		t.answerAll(fmt.Errorf("%w: %w", aggregate.ErrUnknownOutcome, err))
 	}
 	for _, c := range r.retry {

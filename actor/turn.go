@@ -23,7 +23,8 @@ type turn[A any] struct {
 	recorder aggregate.Recorder
 	taken    []*call[A]
 	held     []held[A]
-	ids      map[string]int // command id → index in held; filled in large turns
+	emit     []aggregate.Emission // with room in their emitters, for after the commit
+	ids      map[string]int       // command id → index in held; filled in large turns
 	bytes    int
 
 	began     time.Time
@@ -48,12 +49,34 @@ func (t *turn[A]) reset() {
 	clear(t.recorder.Records)
 	t.recorder.Records = t.recorder.Records[:0]
 	t.recorder.Metadata = envelope.Metadata{}
+	t.forget()
+	t.release()
 	clear(t.taken)
 	t.taken = t.taken[:0]
 	clear(t.held)
 	t.held = t.held[:0]
 	clear(t.ids)
 	t.bytes, t.resubmits = 0, 0
+}
+
+// forget drops what the last command enqueued.
+func (t *turn[A]) forget() {
+	clear(t.recorder.Emissions)
+	t.recorder.Emissions = t.recorder.Emissions[:0]
+}
+
+// release gives up what the turn's commands enqueued.
+func (t *turn[A]) release() {
+	aggregate.ReleaseEmissions(t.emit)
+	clear(t.emit)
+	t.emit = t.emit[:0]
+}
+
+// handOver gives what the turn's commands enqueued to the listeners.
+func (t *turn[A]) handOver() {
+	aggregate.EmitReserved(t.emit)
+	clear(t.emit)
+	t.emit = t.emit[:0]
 }
 
 // find returns the index of the command in the turn that has the id, or -1,
@@ -175,6 +198,7 @@ func (r *resident[A]) run(t *turn[A], c *call[A]) {
 	if d.err == nil {
 		d.err = r.accept(t, header, c.inv, mark, &d)
 	}
+	t.forget()
 	d.wrote = d.err == nil && len(t.recorder.Records) > mark
 	if d.err != nil && (r.panicked(d.err) || len(t.recorder.Records) > mark) {
 		r.rollBack(t, mark)
@@ -226,6 +250,13 @@ func (r *resident[A]) accept(t *turn[A], header *aggregate.Header, inv aggregate
 			Reply: reply, Codec: spec.Codec().Name(), Version: spec.Version(r.state), Time: t.decided,
 		})
 		bytes += t.batch.Receipts[d.receipt].SizeBytes()
+	}
+	if len(t.recorder.Emissions) > 0 { // last: what fails behind it would have to release them
+		reserved, err := aggregate.ReserveEmissions(r.host.opts.Emitter, spec.Stream(header.AggregateID), t.recorder.Emissions)
+		if err != nil {
+			return err
+		}
+		t.emit = append(t.emit, reserved...)
 	}
 	t.bytes += bytes
 	return nil

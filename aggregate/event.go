@@ -17,7 +17,10 @@ type Event[A, E any] struct {
 	when    func(*A, E) bool
 	require func(*A, E) error
 	ups     map[uint32]upcaster
-	spec    *Spec[A] // set by Define
+	former  []string // names that old records have
+	enqueue bool
+	emitter func(*A) *Emitter // nil: the runtime's
+	spec    *Spec[A]          // set by Define
 }
 
 // On declares the event called name. apply changes the state; it runs when the
@@ -40,6 +43,24 @@ func (e *Event[A, E]) When(ok func(a *A, e E) bool) *Event[A, E] { e.when = ok; 
 // caller gets as an [ErrRejected] unless it has another code. Replay does not
 // ask: history stands.
 func (e *Event[A, E]) Require(check func(a *A, e E) error) *Event[A, E] { e.require = check; return e }
+
+// Formerly makes e read the records of earlier names too, as they are: schemas
+// and upcasters are e's own. Stored data is never changed. It returns e.
+func (e *Event[A, E]) Formerly(names ...string) *Event[A, E] {
+	e.former = append(e.former, names...)
+	return e
+}
+
+// Enqueue makes each payload that is recorded go to the listeners of an
+// [Emitter], once its commit succeeded. Replay enqueues nothing. It returns e.
+func (e *Event[A, E]) Enqueue() *Event[A, E] { e.enqueue = true; return e }
+
+// EnqueueTo is [Event.Enqueue] for an aggregate that knows its own emitter. Where
+// emitter returns nil, the runtime's is meant.
+func (e *Event[A, E]) EnqueueTo(emitter func(*A) *Emitter) *Event[A, E] {
+	e.enqueue, e.emitter = true, emitter
+	return e
+}
 
 // Name returns the durable name.
 func (e *Event[A, E]) Name() string { return e.name }
@@ -77,6 +98,13 @@ func (e *Event[A, E]) Record(a *A, payload E) error {
 	}
 	e.apply(a, payload)
 	r.version++
+	if e.enqueue {
+		em := Emission{Name: e.name, Version: r.version, Value: payload}
+		if e.emitter != nil {
+			em.to = e.emitter(a)
+		}
+		r.enqueue(em)
+	}
 	rec.Records = append(rec.Records, envelope.Record{
 		Stream:   envelope.Stream{Type: e.spec.typ, ID: r.id},
 		Version:  r.version,
@@ -91,11 +119,8 @@ func (e *Event[A, E]) Record(a *A, payload E) error {
 
 // addTo makes e part of s.
 func (e *Event[A, E]) addTo(s *Spec[A]) error {
-	if err := envelope.ValidateName("event name", e.name, envelope.MaxNameBytes); err != nil {
-		return err
-	}
-	if _, twice := s.events[e.name]; twice {
-		return fmt.Errorf("event %q is defined twice", e.name)
+	if e == nil {
+		return fmt.Errorf("an event is nil: package variables are built in order of dependency, so define it in a variable of its own")
 	}
 	if e.spec != nil {
 		return fmt.Errorf("event %q is part of aggregate %s already", e.name, e.spec.typ)
@@ -110,11 +135,42 @@ func (e *Event[A, E]) addTo(s *Spec[A]) error {
 	if err := checkChain(e.name, e.schema, e.ups, payload); err != nil {
 		return err
 	}
-	e.spec = s
-	s.events[e.name] = eventDef[A]{
+	def := eventDef[A]{
 		schema: e.schema, payload: payload, replay: e.replay,
-		decode: func(codec envelope.Codec, rec *envelope.Record) (any, error) { return e.decode(codec, rec) },
+		decode: func(codec envelope.Codec, rec *envelope.Record) ([]any, error) {
+			v, err := e.decode(codec, rec)
+			return []any{v}, err
+		},
 	}
+	if err := s.addEvent(e.name, def); err != nil {
+		return err
+	}
+	def.payload = nil // a former name is not what is recorded
+	for _, name := range e.former {
+		if err := s.addEvent(name, def); err != nil {
+			return err
+		}
+	}
+	e.spec = s
+	// Two events may share a payload type, which then names neither.
+	p := payloadDef[A]{name: e.name}
+	if _, shared := s.payloads[payload]; !shared {
+		p.apply = func(a *A, v any) { e.apply(a, v.(E)) }
+		p.record = func(a *A, v any) error { return e.Record(a, v.(E)) }
+	}
+	s.payloads[payload] = p
+	return nil
+}
+
+// addEvent makes def read the records called name.
+func (s *Spec[A]) addEvent(name string, def eventDef[A]) error {
+	if err := envelope.ValidateName("event name", name, envelope.MaxNameBytes); err != nil {
+		return err
+	}
+	if _, twice := s.events[name]; twice {
+		return fmt.Errorf("event %q is defined twice", name)
+	}
+	s.events[name] = def
 	return nil
 }
 

@@ -17,29 +17,47 @@ type EventType struct {
 	Payload reflect.Type // of the current schema
 }
 
-// Events yields the kinds of event of A, ordered by name.
+// Events yields the kinds of event of A that are recorded, ordered by name.
 func (s *Spec[A]) Events() iter.Seq[EventType] {
 	all := make([]EventType, 0, len(s.events))
 	for name, def := range s.events {
-		all = append(all, EventType{Name: name, Schema: def.schema, Payload: def.payload})
+		if def.payload != nil {
+			all = append(all, EventType{Name: name, Schema: def.schema, Payload: def.payload})
+		}
 	}
 	slices.SortFunc(all, func(a, b EventType) int { return cmp.Compare(a.Name, b.Name) })
 	return slices.Values(all)
 }
 
-// Decode returns the payload of a stored record, brought to the current
-// schema. It applies nothing.
+// Decode returns the payload of a stored record, brought to the current schema.
+// It applies nothing. A record of a former event that is dropped or split need
+// not be one payload: for these, use [Spec.DecodeAll].
 //
 // Errors: [ErrReplay], as a [ReplayError].
 func (s *Spec[A]) Decode(rec *envelope.Record) (payload any, err error) {
+	all, err := s.DecodeAll(rec)
+	if err != nil {
+		return nil, err
+	}
+	if len(all) != 1 {
+		return nil, replayError(rec, fmt.Errorf("its event is a former one, and is read as %d events: use DecodeAll", len(all)))
+	}
+	return all[0], nil
+}
+
+// DecodeAll returns the payloads that a stored record is read as, brought to
+// their current schemas: one, except for a former event. It applies nothing.
+//
+// Errors: [ErrReplay], as a [ReplayError].
+func (s *Spec[A]) DecodeAll(rec *envelope.Record) (payloads []any, err error) {
 	def, codec, err := s.lookup(rec)
 	if err == nil {
-		payload, err = def.decode(codec, rec)
+		payloads, err = def.decode(codec, rec)
 	}
 	if err != nil {
 		return nil, replayError(rec, err)
 	}
-	return payload, nil
+	return payloads, nil
 }
 
 // lookup finds what reads rec.

@@ -24,7 +24,10 @@ func (s *Spec[A]) Replay(a *A, rec *envelope.Record) error {
 	if err != nil {
 		return replayError(rec, err)
 	}
-	if err := def.replay(a, codec, rec); err != nil {
+	r.replaying = true
+	err = def.replay(a, codec, rec)
+	r.replaying = false
+	if err != nil {
 		return replayError(rec, err)
 	}
 	r.version = rec.Version

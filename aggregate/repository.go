@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/troupe-go/troupe/envelope"
@@ -17,6 +18,9 @@ type RepositoryOptions struct {
 	// Snapshots says when Commit stores a snapshot with the events, for
 	// aggregates that define them. The zero policy means every 100 events.
 	Snapshots snapshot.Policy
+
+	// Emitter gets what the aggregates enqueue, after the commit. Nil drops it.
+	Emitter *Emitter
 
 	// MaxTries bounds how often Ask decides anew after a conflict before it
 	// answers [ErrConflict]. Zero means 8.
@@ -110,19 +114,24 @@ func (r *Repository[A]) Peek(ctx context.Context, id string) (*A, error) {
 //
 // Errors: [ErrConflict] (load again, decide again), [ErrInvalid],
 // [ErrUnavailable], [ErrUnknownOutcome] when ctx ended while the outcome was
-// open. On an error the aggregates keep what they recorded.
+// open; [ErrOverloaded] also when too much waits for listeners. On an error the aggregates keep what they recorded.
 func (r *Repository[A]) Commit(ctx context.Context, aggregates ...*A) error {
 	b := &journal.Batch{ID: journal.NewBatchID()}
 	now := time.Now()
 	for _, a := range aggregates {
 		r.add(b, a, now)
 	}
-	if len(b.Appends) == 0 {
-		return nil
-	}
-	if err := settle(ctx, r.journal, b); err != nil {
+	emissions, err := r.reserve(aggregates...)
+	if err != nil {
 		return err
 	}
+	if len(b.Appends) > 0 {
+		if err := settle(ctx, r.journal, b); err != nil {
+			ReleaseEmissions(emissions)
+			return err
+		}
+	}
+	EmitReserved(emissions)
 	for i := range b.Snapshots {
 		for _, a := range aggregates {
 			if r.spec.Stream(rootOf(a).id) == b.Snapshots[i].Stream {
@@ -196,12 +205,39 @@ func (r *Repository[A]) try(ctx context.Context, inv Invocation[A], h *Header) e
 		// is only given on the version that it was decided on.
 		b.Asserts = append(b.Asserts, journal.Assert{Stream: r.spec.Stream(h.AggregateID), Expected: before})
 	}
+	emissions, err := r.reserve(a)
+	if err != nil {
+		return err
+	}
 	err = notRun(ctx, settle(ctx, r.journal, b))
+	if err == nil {
+		EmitReserved(emissions)
+		return nil
+	}
+	ReleaseEmissions(emissions)
 	var dup *journal.DuplicateError
 	if errors.As(err, &dup) && len(dup.Receipts) > 0 {
 		return DecodeReceipt(r.spec, inv, &dup.Receipts[0])
 	}
 	return err
+}
+
+// reserve takes room in the emitters for what aggregates enqueued. They keep it,
+// in case the commit fails.
+func (r *Repository[A]) reserve(aggregates ...*A) (all []Emission, err error) {
+	for _, a := range aggregates {
+		root := rootOf(a)
+		if root.rec == nil || len(root.rec.Emissions) == 0 {
+			continue
+		}
+		reserved, err := ReserveEmissions(r.opts.Emitter, r.spec.Stream(root.id), slices.Clone(root.rec.Emissions))
+		if err != nil {
+			ReleaseEmissions(all)
+			return nil, err
+		}
+		all = append(all, reserved...)
+	}
+	return all, nil
 }
 
 // refused answers with decision, unless the command had its effect before: the

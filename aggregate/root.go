@@ -15,6 +15,8 @@ type Root struct {
 	version  uint64 // includes what is recorded
 	snapshot uint64 // version of the newest stored snapshot known
 	rec      *Recorder
+
+	replaying bool // a stored record is being applied: its mutator enqueues nothing
 }
 
 // ID returns the aggregate's id, empty until it has one.
@@ -49,20 +51,43 @@ func (r *Root) recorder() *Recorder {
 	return r.rec
 }
 
-// root is how the package finds the Root inside a user's struct.
-func (r *Root) root() *Root { return r }
+// Enqueue queues value under name for the listeners of an [Emitter]: they get
+// it once the command's commit succeeded, and never when it failed. It is for
+// what is not an event: an event that is enqueued says so in its definition,
+// see [Event.Enqueue]. A mutator may call it; while history is replayed it does
+// nothing. The value is handed over as it is: do not change it later.
+//
+// A blank name, or more than [MaxEmissions] of one command, is an [ErrInvalid]
+// of the command.
+func (r *Root) Enqueue(name string, value any) { r.enqueue(Emission{Name: name, Value: value}) }
 
-// rooted is a pointer to a struct that embeds [Root].
-type rooted interface{ root() *Root }
+func (r *Root) enqueue(e Emission) {
+	if r.replaying {
+		return
+	}
+	rec := r.recorder()
+	e.Stream.ID, e.Metadata = r.id, rec.Metadata
+	rec.Emissions = append(rec.Emissions, e)
+}
+
+// AggregateRoot returns r: it is how the runtime finds the Root of a struct
+// that embeds one. See [Rooted].
+func (r *Root) AggregateRoot() *Root { return r }
+
+// Rooted is a pointer to a struct that has a [Root]. Embedding a Root is enough;
+// a struct that keeps it in a field has a method AggregateRoot that returns the
+// field's address.
+type Rooted interface{ AggregateRoot() *Root }
 
 // rootOf returns the Root of a. Define has checked that there is one.
-func rootOf[A any](a *A) *Root { return any(a).(rooted).root() }
+func rootOf[A any](a *A) *Root { return any(a).(Rooted).AggregateRoot() }
 
 // Recorder collects recorded events until they are committed. It is the
 // runtimes' side of a [Root]: an actor lends one to its aggregate for a turn.
 type Recorder struct {
-	Records  []envelope.Record
-	Metadata envelope.Metadata
+	Records   []envelope.Record
+	Emissions []Emission // enqueued, for after the commit
+	Metadata  envelope.Metadata
 
 	readOnly bool // of a peeked aggregate
 }

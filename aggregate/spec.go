@@ -7,7 +7,8 @@ import (
 	"github.com/troupe-go/troupe/envelope"
 )
 
-// Part is what an aggregate is defined from: an [Event], or [Snapshots].
+// Part is what an aggregate is defined from: an [Event], [Snapshots], or what
+// reads events of former times: [Split], [Drop].
 type Part[A any] interface{ addTo(*Spec[A]) error }
 
 // Spec describes an aggregate type: its durable name, its events, how its
@@ -15,18 +16,27 @@ type Part[A any] interface{ addTo(*Spec[A]) error }
 // runs, and safe for concurrent use.
 type Spec[A any] struct {
 	typ      string
-	events   map[string]eventDef[A]
+	events   map[string]eventDef[A] // former names too
+	payloads map[reflect.Type]payloadDef[A]
 	snapshot *snapshotDef[A]
 	codec    envelope.Codec
 	codecs   *envelope.Codecs
 }
 
-// eventDef is an [Event] without its payload's type.
+// eventDef is what reads the records of one name: an [Event] without its
+// payload's type, or what stands for an event of former times.
 type eventDef[A any] struct {
 	schema  uint32
 	replay  func(a *A, codec envelope.Codec, rec *envelope.Record) error
-	decode  func(codec envelope.Codec, rec *envelope.Record) (any, error)
-	payload reflect.Type
+	decode  func(codec envelope.Codec, rec *envelope.Record) ([]any, error)
+	payload reflect.Type // nil for an event of former times
+}
+
+// payloadDef finds an event by its payload's type.
+type payloadDef[A any] struct {
+	name   string
+	apply  func(a *A, payload any)
+	record func(a *A, payload any) error
 }
 
 // Define makes the Spec of A, a struct that embeds [Root]. typ is the durable
@@ -36,17 +46,24 @@ type eventDef[A any] struct {
 // definition (an event defined twice, a missing upcaster, a type without Root)
 // is a mistake in the program, so it panics and names it.
 func Define[A any](typ string, parts ...Part[A]) *Spec[A] {
-	s := &Spec[A]{typ: typ, events: make(map[string]eventDef[A], len(parts)), codec: envelope.JSON}
+	s := &Spec[A]{
+		typ: typ, codec: envelope.JSON,
+		events:   make(map[string]eventDef[A], len(parts)),
+		payloads: make(map[reflect.Type]payloadDef[A], len(parts)),
+	}
 	if err := envelope.ValidateName("aggregate type", typ, envelope.MaxNameBytes); err != nil {
 		panic("aggregate: " + err.Error())
 	}
-	switch a, ok := any(new(A)).(rooted); {
+	switch a, ok := any(new(A)).(Rooted); {
 	case !ok:
-		panic(fmt.Sprintf("aggregate: %T does not embed aggregate.Root", *new(A)))
-	case a.root() == nil:
+		panic(fmt.Sprintf("aggregate: %T does not embed aggregate.Root and has no method AggregateRoot", *new(A)))
+	case a.AggregateRoot() == nil:
 		panic(fmt.Sprintf("aggregate: %T embeds a pointer to aggregate.Root, which is nil in a new one; embed aggregate.Root", *new(A)))
 	}
-	for _, p := range parts {
+	for i, p := range parts {
+		if p == nil {
+			panic(fmt.Sprintf("aggregate: %s: part %d is nil: package variables are built in order of dependency, so define the part in a variable of its own", typ, i))
+		}
 		if err := p.addTo(s); err != nil {
 			panic(fmt.Sprintf("aggregate: %s: %v", typ, err))
 		}

@@ -94,6 +94,15 @@ func (m *Message) Validate() error {
 	return m.Metadata.Validate()
 }
 
+// Meta returns the message's metadata for key, named fields included, and ""
+// when there is none; see [Metadata.Get].
+func (m *Message) Meta(key string) string { return m.Metadata.Get(key) }
+
+// Follow returns the metadata of what this message gives rise to: the message is
+// the cause, the conversation and the user's keys go on. A message without a
+// conversation begins one.
+func (m *Message) Follow() Metadata { return m.Metadata.follow(m.ID) }
+
 // SizeBytes is about what the message takes in a queue or on disk.
 func (m *Message) SizeBytes() int {
 	return len(m.ID) + len(m.Name) + len(m.Destination) + len(m.Key) + len(m.Data) + m.Metadata.sizeBytes() + 64

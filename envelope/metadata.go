@@ -86,6 +86,16 @@ func (m *Metadata) Clone() Metadata {
 	return c
 }
 
+// follow is the metadata of what the message called id gives rise to. A command
+// id belongs to one command and is not inherited.
+func (m *Metadata) follow(id string) Metadata {
+	next := Metadata{CorrelationID: m.CorrelationID, CausationID: id, Keys: maps.Clone(m.Keys)}
+	if next.CorrelationID == "" {
+		next.CorrelationID = id
+	}
+	return next
+}
+
 // All yields every key that is set, the named fields first, then the user's
 // keys in order, so that an encoding of it is deterministic.
 func (m *Metadata) All() iter.Seq2[string, string] {

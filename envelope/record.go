@@ -56,6 +56,20 @@ func (r *Record) Validate() error {
 	return r.Metadata.Validate()
 }
 
+// Meta returns the record's metadata for key, named fields included, and "" when
+// there is none; see [Metadata.Get].
+func (r *Record) Meta(key string) string { return r.Metadata.Get(key) }
+
+// MessageID is the id of the record as a message: id, event name and version.
+func (r *Record) MessageID() string {
+	return r.Stream.ID + ":" + r.Name + ":" + strconv.FormatUint(r.Version, 10)
+}
+
+// Follow returns the metadata of what this record gives rise to: the record is
+// the cause, the conversation and the user's keys go on. A record without a
+// conversation begins one.
+func (r *Record) Follow() Metadata { return r.Metadata.follow(r.MessageID()) }
+
 // SizeBytes is about what the record takes in a queue or on disk, for credits
 // and limits.
 func (r *Record) SizeBytes() int {
