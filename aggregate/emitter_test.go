@@ -108,10 +108,9 @@ func TestEmittedAfterTheCommit(t *testing.T) {
 	w := newBells(t, nil)
 	var all, typed heard
 	w.emitter.Listen("", func(_ context.Context, e aggregate.Emission) {
-		version, err := w.spec.Version, error(nil)
 		b, err := w.repo.Peek(context.Background(), e.Stream.ID)
-		if err == nil && version(b) < e.Version {
-			t.Errorf("%v was emitted before it was committed", e)
+		if err != nil || b.Version() < e.Version {
+			t.Errorf("%v was emitted before it was committed: %v", e, err)
 		}
 		all.note(e)
 	})

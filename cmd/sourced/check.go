@@ -3,13 +3,14 @@ package main
 import (
 	"go/ast"
 	"go/token"
+	"maps"
 	"slices"
 
 	"github.com/troupe-go/troupe/envelope"
 )
 
 // rootMethods are the names of aggregate.Root that a command must not hide.
-var rootMethods = []string{"ID", "SetID", "Version", "Metadata", "SetMetadata"}
+var rootMethods = []string{"ID", "SetID", "Version", "Metadata", "SetMetadata", "Enqueue", "AggregateRoot"}
 
 // check reports what is wrong between declarations that are right alone.
 func (s *source) check(m *model) {
@@ -61,20 +62,45 @@ func (s *source) checkAggregate(a *aggregateType) {
 		if !token.IsExported(e.command) {
 			s.addf(e.fn.Name.Pos(), "%s has no exported form for the generated command: begin the name with a letter that has an upper case", e.fn.Name.Name)
 		}
-		s.checkChain(e)
+		s.checkChain(&chain{e.name, e.schema, e.upcasts}, e.pos, e.payload)
+	}
+	for _, fm := range a.former {
+		if fm.fn != nil {
+			s.checkChain(&chain{fm.name, fm.schema, fm.upcasts}, fm.pos, s.text(fm.in))
+		}
+	}
+	own := map[string]string{}
+	if a.snapshot > 0 {
+		own["Snapshot"], own["Restore"] = "snapshots", "snapshots"
+	}
+	if a.root != "" {
+		own["AggregateRoot"] = "root=" + a.root
+	}
+	for _, name := range slices.Sorted(maps.Keys(own)) {
+		if pos, taken := s.methods[a.name][name]; taken {
+			s.addf(pos, "%s has a method %s, the name of a generated one for %s: rename it", a.name, name, own[name])
+		}
+		if pos, taken := fields[name]; taken {
+			s.addf(pos, "%s has a field %s, the name of a generated method for %s: rename it", a.name, name, own[name])
+		}
+		for _, e := range a.events {
+			if e.command == name {
+				s.addf(e.fn.Name.Pos(), "the command generated for %s would be %s, the name of a generated method for %s: rename the method", e.fn.Name.Name, name, own[name])
+			}
+		}
 	}
 }
 
 // checkChain reports schemas that no upcaster leads on from, and steps that do
-// not meet.
-func (s *source) checkChain(e *event) {
+// not meet. payload is the type of the newest one.
+func (s *source) checkChain(e *chain, pos token.Pos, payload string) {
 	for from := uint32(1); from < e.schema; from++ {
 		up := e.upcasts[from]
 		if up == nil {
-			s.addf(e.pos, "event %q is at schema %d but has no upcaster from=%d: write //sourced:upcast %s from=%d above a func(Old) New", e.name, e.schema, from, e.name, from)
+			s.addf(pos, "event %q is at schema %d but has no upcaster from=%d: write //sourced:upcast %s from=%d above a func(Old) New", e.name, e.schema, from, e.name, from)
 			continue
 		}
-		want := e.payload
+		want := payload
 		if from+1 < e.schema {
 			next := e.upcasts[from+1]
 			if next == nil {
@@ -136,14 +162,11 @@ func generatedNames(m *model, a *aggregateType) []generatedName {
 	at := a.spec.Name.Pos()
 	all := []generatedName{
 		{m.specName(a), "the Spec of " + a.name, at},
-		{a.prefix + "Event", "the events' interface of " + a.name, at},
-		{"Decode" + a.prefix + "Event", "the events' decoder of " + a.name, at},
+		{a.sealed, "the events' interface of " + a.name, at},
+		{a.decoder(), "the events' decoder of " + a.name, at},
 	}
 	if a.snapshot > 0 {
-		all = append(all,
-			generatedName{a.prefix + "Snapshot", "the snapshot of " + a.name, at},
-			generatedName{"snapshot" + a.prefix, "the function that copies " + a.name, at},
-			generatedName{"restore" + a.prefix, "the function that restores " + a.name, at})
+		all = append(all, generatedName{a.prefix + "Snapshot", "the snapshot of " + a.name, at})
 	}
 	seen := map[string]bool{}
 	for _, e := range a.events {

@@ -62,7 +62,9 @@ func (s *source) collect() *model {
 					s.collectEvent(m, f, fn, d)
 				case "upcast":
 					upcasts = append(upcasts, func() { s.collectUpcast(m, fn, d) })
-				case "aggregate", "snapshot":
+				case "rename", "split":
+					s.later = append(s.later, func() { s.collectConverted(m, f, fn, d) })
+				case "aggregate", "snapshot", "drop":
 					s.addf(d.Slash, "//sourced:%s stands above function %s: move it above the struct", d.Name, fn.Name.Name)
 				default:
 					s.unknown(d.Directive)
@@ -70,7 +72,7 @@ func (s *source) collect() *model {
 			}
 		}
 	}
-	for _, collect := range upcasts { // they name events, which are known only now
+	for _, collect := range append(s.later, upcasts...) {
 		collect()
 	}
 	for _, f := range s.files {
@@ -87,6 +89,7 @@ func (s *source) collect() *model {
 func (s *source) collectType(m *model, f *file, spec *ast.TypeSpec, doc *ast.CommentGroup) {
 	var a *aggregateType
 	var snapshot *directive
+	var formers []directive
 	for _, d := range f.directives(doc) {
 		switch d.Name {
 		case "aggregate":
@@ -101,7 +104,9 @@ func (s *source) collectType(m *model, f *file, spec *ast.TypeSpec, doc *ast.Com
 				continue
 			}
 			snapshot = &d
-		case "event", "upcast":
+		case "rename", "drop":
+			formers = append(formers, d)
+		case "event", "upcast", "split":
 			s.addf(d.Slash, "//sourced:%s stands above type %s: move it above the %s", d.Name, spec.Name.Name, owner[d.Name])
 		default:
 			s.unknown(d.Directive)
@@ -110,16 +115,41 @@ func (s *source) collectType(m *model, f *file, spec *ast.TypeSpec, doc *ast.Com
 	if a != nil {
 		m.aggregates = append(m.aggregates, a)
 	}
+	for _, d := range formers {
+		if a == nil {
+			s.addf(d.Slash, "%s has a former event but is no aggregate: %s", spec.Name.Name, wantAggregate)
+			continue
+		}
+		s.later = append(s.later, func() { s.collectFormer(a, d) })
+	}
 	switch {
 	case snapshot == nil:
 	case a == nil:
 		s.addf(snapshot.Slash, "%s has snapshots but is no aggregate: %s", spec.Name.Name, wantAggregate)
-	case len(snapshot.words) != 1:
-		s.addf(snapshot.end(), "//sourced:snapshot takes one schema: %s", wantSnapshot)
+	case len(snapshot.words) == 0:
+		s.addf(snapshot.end(), "//sourced:snapshot takes a schema: %s", wantSnapshot)
 	default:
 		if n, ok := s.number(snapshot.words[0], "schema", wantSnapshot); ok {
 			a.snapshot = n
+			s.snapshotOptions(a, snapshot.words[1:])
 			s.collectFields(a)
+		}
+	}
+}
+
+// snapshotOptions reads what follows the schema of a snapshot.
+func (s *source) snapshotOptions(a *aggregateType, words []word) {
+	for _, w := range words {
+		name, ok := strings.CutPrefix(w.text, "id=")
+		switch {
+		case !ok:
+			s.addf(w.pos, "%q is not understood: %s", w.text, wantSnapshot)
+		case a.id != nil:
+			s.addf(w.pos, "the snapshot's field for the id is given twice: keep one")
+		case !token.IsIdentifier(name) || !token.IsExported(exported(name)):
+			s.addf(w.pos, "id is %q: write the name of the snapshot's field, as in id=sku", name)
+		default:
+			a.id = &field{pos: w.pos, source: name, name: exported(name), typ: "string", tag: snake(name), expr: ast.NewIdent("string")}
 		}
 	}
 }
@@ -127,12 +157,13 @@ func (s *source) collectType(m *model, f *file, spec *ast.TypeSpec, doc *ast.Com
 func (s *source) newAggregate(f *file, spec *ast.TypeSpec, d directive) *aggregateType {
 	name := spec.Name.Name
 	a := &aggregateType{file: f, spec: spec, name: name, prefix: exported(name), rootPkg: "aggregate"}
-	if len(d.words) != 1 {
-		s.addf(d.end(), "//sourced:aggregate takes one name: %s", wantAggregate)
-	}
-	if len(d.words) > 0 {
+	a.sealed = a.prefix + "Event"
+	if len(d.words) == 0 {
+		s.addf(d.end(), "//sourced:aggregate takes a name: %s", wantAggregate)
+	} else {
 		a.durable = d.words[0].text
 		s.checkName(d.words[0], "aggregate")
+		s.aggregateOptions(a, d.words[1:])
 	}
 	if spec.TypeParams != nil {
 		s.addf(spec.TypeParams.Pos(), "aggregate %s has type parameters: write one struct for each", name)
@@ -140,6 +171,10 @@ func (s *source) newAggregate(f *file, spec *ast.TypeSpec, d directive) *aggrega
 	st, ok := spec.Type.(*ast.StructType)
 	if !ok {
 		s.addf(spec.Type.Pos(), "%s is no struct: an aggregate is a struct that embeds aggregate.Root", name)
+		return a
+	}
+	if a.root != "" {
+		s.findRoot(a, st, f)
 		return a
 	}
 	for _, fd := range st.Fields.List {
@@ -158,6 +193,63 @@ func (s *source) newAggregate(f *file, spec *ast.TypeSpec, d directive) *aggrega
 	}
 	s.addf(spec.Name.Pos(), "%s does not embed aggregate.Root: write aggregate.Root as its first field", name)
 	return a
+}
+
+// aggregateOptions reads what follows the name of an aggregate.
+func (s *source) aggregateOptions(a *aggregateType, words []word) {
+	seen := map[string]bool{}
+	for _, w := range words {
+		key, value, assigned := strings.Cut(w.text, "=")
+		if seen[key] {
+			s.addf(w.pos, "%s is given twice: keep one", key)
+			continue
+		}
+		seen[key] = true
+		if key != "enqueue" && key != "events" && key != "root" || key != "enqueue" && !assigned {
+			s.addf(w.pos, "%q is not understood: %s", w.text, wantOptions)
+			continue
+		}
+		if assigned && !token.IsIdentifier(value) {
+			s.addf(w.pos, "%s is %q, which is no name in Go: %s", key, value, wantOptions)
+			continue
+		}
+		switch key {
+		case "enqueue":
+			a.enqueue, a.emitter = true, value
+			if _, ok := structFields(a.spec)[value]; assigned && !ok {
+				s.addf(w.pos, "%s has no field %s: write the name of a field of type *aggregate.Emitter, or enqueue alone", a.name, value)
+			}
+		case "events":
+			a.sealed = value
+		case "root":
+			a.root = value
+		}
+	}
+}
+
+// findRoot finds the field that root=FIELD names.
+func (s *source) findRoot(a *aggregateType, st *ast.StructType, f *file) {
+	for _, fd := range st.Fields.List {
+		pkg, pointer := rootField(fd.Type)
+		isRoot := pkg != "" && s.isAggregatePkg(f, pkg)
+		if isRoot && len(fd.Names) == 0 {
+			s.addf(fd.Type.Pos(), "%s embeds %s.Root and has root=%s: keep one", a.name, pkg, a.root)
+			a.rootPkg = pkg
+			return
+		}
+		for _, n := range fd.Names {
+			if n.Name != a.root {
+				continue
+			}
+			if !isRoot || pointer {
+				s.addf(fd.Type.Pos(), "field %s, the root of %s, is %s: write aggregate.Root", n.Name, a.name, s.text(fd.Type))
+				return
+			}
+			a.rootPkg = pkg
+			return
+		}
+	}
+	s.addf(a.spec.Name.Pos(), "%s has no field %s: write root=FIELD with the name of a field of type aggregate.Root", a.name, a.root)
 }
 
 // rootField returns the package name of the embedded field p.Root or *p.Root.
@@ -185,6 +277,9 @@ func (s *source) collectFields(a *aggregateType) {
 		if pkg, _ := rootField(fd.Type); len(fd.Names) == 0 && pkg == a.rootPkg || tag.Get("snapshot") == "-" {
 			continue
 		}
+		if len(fd.Names) == 1 && (fd.Names[0].Name == a.root || fd.Names[0].Name == a.emitter) {
+			continue
+		}
 		if v := tag.Get("snapshot"); v != "" {
 			s.addf(fd.Tag.Pos(), "tag snapshot:%q is not understood: write snapshot:\"-\" to leave the field out", v)
 		}
@@ -206,7 +301,11 @@ func (s *source) collectFields(a *aggregateType) {
 			a.fields = append(a.fields, fld)
 		}
 	}
-	s.checkFields(a.fields, a.prefix+"Snapshot", "field")
+	all := a.fields
+	if a.id != nil {
+		all = append([]field{*a.id}, all...)
+	}
+	s.checkFields(all, a.prefix+"Snapshot", "field")
 }
 
 func structTag(lit *ast.BasicLit) reflect.StructTag {

@@ -12,23 +12,23 @@ func (s *source) collectUpcast(m *model, fn *ast.FuncDecl, d directive) {
 		return
 	}
 	from, ok := s.number(d.words[1], "from", wantUpcast)
-	e := s.findEvent(m, d.words[0])
+	t := s.findUpcastTarget(m, d.words[0])
 	if !isUpcaster(fn) {
 		s.addf(fn.Name.Pos(), "%s is no upcaster: write func %s(old Old) New", fn.Name.Name, fn.Name.Name)
 		return
 	}
-	if !ok || e == nil {
+	if !ok || t == nil {
 		return
 	}
-	if other := e.upcasts[from]; other != nil {
-		s.addf(d.words[1].pos, "event %q has an upcaster from=%d already, %s (%s): remove one", e.name, from, other.fn.Name.Name, s.at(other.pos))
+	if other := t.upcasts[from]; other != nil {
+		s.addf(d.words[1].pos, "event %q has an upcaster from=%d already, %s (%s): remove one", t.name, from, other.fn.Name.Name, s.at(other.pos))
 		return
 	}
-	if from >= e.schema {
-		s.addf(d.words[1].pos, "event %q is at schema %d, so an upcaster from=%d leads nowhere: raise the event's schema, or remove it", e.name, e.schema, from)
+	if from >= t.schema {
+		s.addf(d.words[1].pos, "event %q is at schema %d, so an upcaster from=%d leads nowhere: raise the event's schema, or remove it", t.name, t.schema, from)
 		return
 	}
-	e.upcasts[from] = &upcast{
+	t.upcasts[from] = &upcast{
 		fn: fn, pos: d.Slash,
 		in:  s.text(fn.Type.Params.List[0].Type),
 		out: s.text(fn.Type.Results.List[0].Type),
@@ -44,7 +44,38 @@ func isUpcaster(fn *ast.FuncDecl) bool {
 	return !variadic
 }
 
-// findEvent finds the event that an upcaster names, as EVENT or
+// chain is what upcasters lead to: an event, or a former one.
+type chain struct {
+	name    string
+	schema  uint32
+	upcasts map[uint32]*upcast
+}
+
+// findUpcastTarget finds the event that an upcaster names, former ones included.
+func (s *source) findUpcastTarget(m *model, w word) *chain {
+	var found *chain
+	for _, a := range m.aggregates {
+		for _, fm := range a.former {
+			if fm.name != w.text && a.durable+"/"+fm.name != w.text {
+				continue
+			}
+			if fm.fn == nil {
+				s.addf(w.pos, "former event %q is read without a function, so an upcaster leads nowhere: name the present event", fm.name)
+				return nil
+			}
+			found = &chain{fm.name, fm.schema, fm.upcasts}
+		}
+	}
+	if found != nil {
+		return found
+	}
+	if e := s.findEvent(m, w); e != nil {
+		return &chain{e.name, e.schema, e.upcasts}
+	}
+	return nil
+}
+
+// findEvent finds the event that a directive names, as EVENT or
 // AGGREGATE/EVENT.
 func (s *source) findEvent(m *model, w word) *event {
 	var found []*event

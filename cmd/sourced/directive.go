@@ -4,7 +4,6 @@ import (
 	"go/ast"
 	"go/token"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 )
@@ -12,9 +11,13 @@ import (
 // The directives, for messages.
 const (
 	wantAggregate = "write //sourced:aggregate NAME, for example //sourced:aggregate todo"
+	wantOptions   = "write //sourced:aggregate NAME [enqueue[=FIELD]] [events=NAME] [root=FIELD]"
 	wantEvent     = "write //sourced:event NAME [schema=N] [when EXPR] [require EXPR]"
 	wantUpcast    = "write //sourced:upcast EVENT from=N"
-	wantSnapshot  = "write //sourced:snapshot schema=N"
+	wantSnapshot  = "write //sourced:snapshot schema=N [id=FIELD]"
+	wantRename    = "write //sourced:rename OLD NEW above the struct, or //sourced:rename OLD NEW [schema=N] above a func(Old) New"
+	wantSplit     = "write //sourced:split OLD [schema=N] above a func(Old) []Event"
+	wantDrop      = "write //sourced:drop OLD above the struct"
 )
 
 // directive is one //sourced: line.
@@ -74,7 +77,7 @@ func (d directive) end() token.Pos {
 }
 
 // almost matches a directive that Go takes for prose because of a blank.
-var almost = regexp.MustCompile(`^//\s+sourced:\s*(aggregate|event|upcast|snapshot)\b`)
+var almost = regexp.MustCompile(`^//\s+sourced:\s*(aggregate|event|upcast|snapshot|rename|split|drop)\b`)
 
 // strays reports directives that no type, method or function owns, and lines
 // that were meant to be directives.
@@ -89,7 +92,7 @@ func (s *source) strays(f *file) {
 			if !ok || d.Tool != "sourced" || f.taken[c.Pos()] {
 				continue
 			}
-			if !slices.Contains([]string{"aggregate", "event", "upcast", "snapshot"}, d.Name) {
+			if owner[d.Name] == "" {
 				s.unknown(d)
 				continue
 			}
@@ -99,10 +102,13 @@ func (s *source) strays(f *file) {
 }
 
 // owner is what each directive stands above.
-var owner = map[string]string{"aggregate": "struct", "snapshot": "struct", "event": "method", "upcast": "function"}
+var owner = map[string]string{
+	"aggregate": "struct", "snapshot": "struct", "event": "method", "upcast": "function",
+	"rename": "struct or function", "split": "function", "drop": "struct",
+}
 
 func (s *source) unknown(d ast.Directive) {
-	s.addf(d.Slash, "there is no directive //sourced:%s: write aggregate, snapshot, event or upcast", d.Name)
+	s.addf(d.Slash, "there is no directive //sourced:%s: write aggregate, snapshot, event, upcast, rename, split or drop", d.Name)
 }
 
 // number reads the N of "key=N", from 1.

@@ -29,10 +29,13 @@
 //
 // # Directives
 //
-//	//sourced:aggregate NAME
+//	//sourced:aggregate NAME [enqueue[=FIELD]] [events=TYPE] [root=FIELD]
 //
 // above a struct that embeds aggregate.Root makes it an aggregate; NAME is the
-// durable first half of its streams' identity.
+// durable first half of its streams' identity. enqueue hands each event to the
+// listeners of an aggregate.Emitter after its commit: the host's, or the one in
+// FIELD. events names the interface of the payloads, for Todo TodoEvent without
+// it. root names the field that is the aggregate.Root where none is embedded.
 //
 //	//sourced:event NAME [schema=N] [when EXPR] [require EXPR]
 //
@@ -42,16 +45,30 @@
 // receiver and the parameters in scope: nothing happens while when is false,
 // and the error of require refuses.
 //
+//	//sourced:snapshot schema=N [id=FIELD]
+//
+// beside //sourced:aggregate adds snapshots of all fields, except those tagged
+// `snapshot:"-"`. With id, the snapshot holds the aggregate's id as FIELD.
+//
 //	//sourced:upcast NAME from=N
 //
 // above a func(Old) New makes it the step from schema N of event NAME to N+1.
+//
+//	//sourced:rename OLD NEW
+//	//sourced:rename OLD NEW [schema=N]
+//	//sourced:split OLD [schema=N]
+//	//sourced:drop OLD
+//
+// say what became of an event that is no longer recorded, since its records
+// stay. Above the struct, rename reads them as NEW, schemas and all; above a
+// func(Old) New it converts their payload. split stands above a func(Old) []E,
+// where E is the events' interface, and reads a record as the events that it
+// returns; drop, above the struct, skips it. A record counts as one version
+// whatever it is read as. With schema, N is that of Old, and older ones have
+// upcasters as ever.
+//
 // Where two aggregates of a package have an event of that name, write
 // AGGREGATE/NAME.
-//
-//	//sourced:snapshot schema=N
-//
-// beside //sourced:aggregate adds snapshots of all fields, except those tagged
-// `snapshot:"-"`.
 //
 // [aggregate.Spec]: https://pkg.go.dev/github.com/troupe-go/troupe/aggregate#Spec
 package main

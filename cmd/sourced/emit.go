@@ -29,11 +29,11 @@ func (s *source) emit(m *model, a *aggregateType) ([]byte, error) {
 	for _, e := range a.events {
 		g.command(e)
 	}
-	g.sealed()
+	g.sealedType()
 	for _, e := range a.events {
 		g.payloadType(e)
 	}
-	g.decoder()
+	g.decodeFunc()
 	for _, e := range a.events {
 		g.eventVar(e)
 	}
@@ -70,10 +70,43 @@ func (g *emitter) specVar() {
 	for _, e := range g.events {
 		g.p("\t%s,", e.variable)
 	}
+	g.formerParts()
 	if g.snapshot > 0 {
-		g.p("\t%s.Snapshots(%d, snapshot%s, restore%s),", g.rootPkg, g.snapshot, g.prefix, g.prefix)
+		g.p("\t%s.Snapshots(%d, (*%s).Snapshot, (*%s).Restore),", g.rootPkg, g.snapshot, g.name, g.name)
 	}
 	g.p(")\n")
+	if g.root != "" {
+		recv := initial(g.name)
+		g.p("// AggregateRoot returns the root: it makes %s an aggregate.", g.name)
+		g.p("func (%s *%s) AggregateRoot() *%s.Root { return &%s.%s }\n", recv, g.name, g.rootPkg, recv, g.root)
+	}
+}
+
+// formerParts writes what reads events that are no longer recorded.
+func (g *emitter) formerParts() {
+	for _, fm := range g.former {
+		if fm.directive == "drop" {
+			g.p("\t%s.Drop[%s](%q),", g.rootPkg, g.name, fm.name)
+		}
+		if fm.fn == nil {
+			continue
+		}
+		g.im.resolveType(fm.file, fm.in)
+		in := g.im.source.text(fm.in)
+		head, tail := g.rootPkg+".", ""
+		for from := uint32(1); from < fm.schema; from++ {
+			head = g.rootPkg + ".Upcast(" + head
+			tail += fmt.Sprintf(", %d, %s)", from, fm.upcasts[from].fn.Name.Name)
+		}
+		if fm.schema > 1 {
+			tail = fmt.Sprintf(".Schema(%d)", fm.schema) + tail
+		}
+		read := fm.fn.Name.Name
+		if fm.to != nil {
+			read = fmt.Sprintf("func(old %s) []%s { return []%s{%s(old)} }", in, g.sealed, g.sealed, read)
+		}
+		g.p("\t%s.Split(%sFormer[%s, %s](%q)%s, %s),", g.rootPkg, head, g.name, in, fm.name, tail, read)
+	}
 }
 
 // command writes the exported method that records e.
@@ -120,9 +153,9 @@ func startsIdent(text string) bool {
 	return r == '_' || unicode.IsLetter(r) || unicode.IsDigit(r)
 }
 
-func (g *emitter) sealed() {
-	g.p("// %sEvent is the payload of an event of [%s]. No other package can add one.", g.prefix, g.name)
-	g.p("//\n//sumtype:decl\ntype %sEvent interface{ is%sEvent() }\n", g.prefix, g.prefix)
+func (g *emitter) sealedType() {
+	g.p("// %s is the payload of an event of [%s]. No other package can add one.", g.sealed, g.name)
+	g.p("//\n//sumtype:decl\ntype %s interface{ %s() }\n", g.sealed, g.marker())
 }
 
 func (g *emitter) payloadType(e *event) {
@@ -137,15 +170,37 @@ func (g *emitter) payloadType(e *event) {
 		}
 		g.p("}\n")
 	}
-	g.p("func (%s) is%sEvent() {}\n", e.payload, g.prefix)
+	g.p("func (%s) %s() {}\n", e.payload, g.marker())
 }
 
-func (g *emitter) decoder() {
-	g.p("// Decode%sEvent reads a stored event, bringing an old schema up to date.\n//", g.prefix)
+// marker is the method that makes a type one of the events.
+func (a *aggregateType) marker() string { return "is" + exported(a.sealed) }
+
+// decoder is the function that reads stored events.
+func (a *aggregateType) decoder() string {
+	if a.splits() {
+		return "Decode" + exported(a.sealed) + "s"
+	}
+	return "Decode" + exported(a.sealed)
+}
+
+func (g *emitter) decodeFunc() {
+	name, spec := g.decoder(), g.m.specName(g.aggregateType)
+	if g.splits() {
+		g.p("// %s reads a stored record, bringing old schemas up to date: one event, or", name)
+		g.p("// those that a former event is read as, none included.\n//")
+		g.p("// Errors: [%s.ErrReplay].", g.rootPkg)
+		g.p("func %s(rec *envelope.Record) ([]%s, error) {", name, g.sealed)
+		g.p("\tpayloads, err := %s.DecodeAll(rec)\n\tif err != nil {\n\t\treturn nil, err\n\t}", spec)
+		g.p("\tevents := make([]%s, len(payloads))\n\tfor i, payload := range payloads {", g.sealed)
+		g.p("\t\tevents[i] = payload.(%s)\n\t}\n\treturn events, nil\n}\n", g.sealed)
+		return
+	}
+	g.p("// %s reads a stored event, bringing an old schema up to date.\n//", name)
 	g.p("// Errors: [%s.ErrReplay].", g.rootPkg)
-	g.p("func Decode%sEvent(rec *envelope.Record) (%sEvent, error) {", g.prefix, g.prefix)
-	g.p("\tpayload, err := %s.Decode(rec)\n\tif err != nil {\n\t\treturn nil, err\n\t}", g.m.specName(g.aggregateType))
-	g.p("\treturn payload.(%sEvent), nil\n}\n", g.prefix)
+	g.p("func %s(rec *envelope.Record) (%s, error) {", name, g.sealed)
+	g.p("\tpayload, err := %s.Decode(rec)\n\tif err != nil {\n\t\treturn nil, err\n\t}", spec)
+	g.p("\treturn payload.(%s), nil\n}\n", g.sealed)
 }
 
 // eventVar writes the variable that records and replays e.
@@ -167,29 +222,62 @@ func (g *emitter) eventVar(e *event) {
 		head = g.rootPkg + ".Upcast(" + head
 		tail += fmt.Sprintf(",\n\t%d, %s)", from, e.upcasts[from].fn.Name.Name)
 	}
+	methods := ""
 	if e.schema > 1 {
-		tail = fmt.Sprintf(".Schema(%d)", e.schema) + tail
+		methods += fmt.Sprintf(".Schema(%d)", e.schema)
 	}
+	if names := g.formerly(e); len(names) > 0 {
+		methods += fmt.Sprintf(".Formerly(%s)", quoted(names))
+	}
+	switch {
+	case g.emitter != "":
+		methods += fmt.Sprintf(".EnqueueTo(func(%s *%s) *%s.Emitter { return %s.%s })", e.recv, g.name, g.rootPkg, e.recv, g.emitter)
+	case g.enqueue:
+		methods += ".Enqueue()"
+	}
+	tail = methods + tail
 	g.p("var %s = %sOn(%q, func(%s *%s, %s %s) {", e.variable, head, e.name, e.recv, g.name, payload, e.payload)
 	g.p("\t%s.%s(%s)\n})%s\n", e.recv, e.fn.Name.Name, strings.Join(values, ", "), tail)
+}
+
+func quoted(names []string) string {
+	all := make([]string, len(names))
+	for i, name := range names {
+		all[i] = strconv.Quote(name)
+	}
+	return strings.Join(all, ", ")
 }
 
 // snapshotType writes the snapshot's payload, and the ways there and back.
 func (g *emitter) snapshotType() {
 	name := g.prefix + "Snapshot"
 	g.p("// %s is the state of [%s] as a snapshot keeps it.\ntype %s struct {", name, g.name, name)
+	if f := g.id; f != nil {
+		g.p("\t%s %s `json:%s`", f.name, f.typ, strconv.Quote(f.tag))
+	}
 	for _, f := range g.fields {
 		g.im.resolveType(g.file, f.expr)
 		g.p("\t%s %s `json:%s`", f.name, f.typ, strconv.Quote(f.tag))
 	}
 	g.p("}\n")
-	recv := initial(g.name)
-	g.p("func snapshot%s(%s *%s) %s {\n\treturn %s{", g.prefix, recv, g.name, name, name)
+	recv, root := initial(g.name), initial(g.name)
+	if g.root != "" {
+		root += "." + g.root
+	}
+	g.p("// Snapshot returns the state as a snapshot keeps it.")
+	g.p("func (%s *%s) Snapshot() %s {\n\treturn %s{", recv, g.name, name, name)
+	if f := g.id; f != nil {
+		g.p("\t\t%s: %s.ID(),", f.name, root)
+	}
 	for _, f := range g.fields {
 		g.p("\t\t%s: %s,", f.name, g.copied(f, recv+"."+f.source))
 	}
 	g.p("\t}\n}\n")
-	g.p("func restore%s(%s *%s, snapshot %s) {", g.prefix, recv, g.name, name)
+	g.p("// Restore sets the state to that of a snapshot.")
+	g.p("func (%s *%s) Restore(snapshot %s) {", recv, g.name, name)
+	if f := g.id; f != nil {
+		g.p("\t%s.SetID(snapshot.%s)", root, f.name)
+	}
 	for _, f := range g.fields {
 		g.p("\t%s.%s = snapshot.%s", recv, f.source, f.name)
 	}

@@ -19,10 +19,29 @@ type aggregateType struct {
 	prefix  string // what the names of generated types begin with: name, exported
 	durable string // the stream type
 	rootPkg string // how its file calls package aggregate
+	root    string // the field that is its Root; empty when it is embedded
+	sealed  string // the interface of its events
+	enqueue bool
+	emitter string // the field with an emitter of its own; empty for none
 	events  []*event
+	former  []*former
 
 	snapshot uint32 // schema; 0 without snapshots
 	fields   []field
+	id       *field // the snapshot's field that holds the id; nil for none
+}
+
+// former is an event that is no longer recorded.
+type former struct {
+	directive string // rename, split or drop
+	file      *file
+	pos       token.Pos // of its name in the directive
+	name      string    // durable
+	to        *event    // of a rename
+	schema    uint32    // 1 without a function
+	fn        *ast.FuncDecl
+	in        ast.Expr // the payload's type; nil without a function
+	upcasts   map[uint32]*upcast
 }
 
 // event is one mutator with //sourced:event.
@@ -70,6 +89,27 @@ type upcast struct {
 	fn      *ast.FuncDecl
 	pos     token.Pos
 	in, out string // types, as written
+}
+
+// splits reports whether a record of a may be read as none or several events.
+func (a *aggregateType) splits() bool {
+	for _, f := range a.former {
+		if f.directive != "rename" {
+			return true
+		}
+	}
+	return false
+}
+
+// formerly returns the earlier names of e, whose records are read as they are.
+func (a *aggregateType) formerly(e *event) []string {
+	var names []string
+	for _, f := range a.former {
+		if f.to == e && f.fn == nil {
+			names = append(names, f.name)
+		}
+	}
+	return names
 }
 
 // eventFields returns the payload's fields in order.

@@ -30,6 +30,7 @@ type source struct {
 	types     map[string]*ast.TypeSpec        // those of them that are types
 	methods   map[string]map[string]token.Pos // by receiver type
 	generated []string                        // files that this program wrote before
+	later     []func()                        // reads what names events, once they are known
 }
 
 // file is one hand-written file.

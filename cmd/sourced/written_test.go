@@ -18,6 +18,9 @@ var golden = []string{
 	"testdata/written/todo",
 	"testdata/written/several",
 	"testdata/written/imports",
+	"testdata/written/former",
+	"testdata/written/options",
+	"testdata/written/shapes",
 	"testdata/mistyped",
 	"../../examples/bank/account",
 }

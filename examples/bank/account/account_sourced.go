@@ -15,7 +15,7 @@ var Spec = aggregate.Define[Account]("account",
 	accountDeposited,
 	accountWithdrawn,
 	accountClosed,
-	aggregate.Snapshots(1, snapshotAccount, restoreAccount),
+	aggregate.Snapshots(1, (*Account).Snapshot, (*Account).Restore),
 )
 
 // Open gives the account its number and its owner.
@@ -129,7 +129,8 @@ type AccountSnapshot struct {
 	Bookings int       `json:"bookings"`
 }
 
-func snapshotAccount(a *Account) AccountSnapshot {
+// Snapshot returns the state as a snapshot keeps it.
+func (a *Account) Snapshot() AccountSnapshot {
 	return AccountSnapshot{
 		Owner:    a.Owner,
 		Balance:  a.Balance,
@@ -139,7 +140,8 @@ func snapshotAccount(a *Account) AccountSnapshot {
 	}
 }
 
-func restoreAccount(a *Account, snapshot AccountSnapshot) {
+// Restore sets the state to that of a snapshot.
+func (a *Account) Restore(snapshot AccountSnapshot) {
 	a.Owner = snapshot.Owner
 	a.Balance = snapshot.Balance
 	a.Opened = snapshot.Opened

@@ -16,7 +16,7 @@ import (
 var Spec = agg.Define[Invoice]("invoice",
 	invoicePaid,
 	invoiceDescribed,
-	agg.Snapshots(1, snapshotInvoice, restoreInvoice),
+	agg.Snapshots(1, (*Invoice).Snapshot, (*Invoice).Restore),
 )
 
 // Pay settles the invoice.
@@ -85,14 +85,16 @@ type InvoiceSnapshot struct {
 	Paid *clock.Time `json:"paid"`
 }
 
-func snapshotInvoice(i *Invoice) InvoiceSnapshot {
+// Snapshot returns the state as a snapshot keeps it.
+func (i *Invoice) Snapshot() InvoiceSnapshot {
 	return InvoiceSnapshot{
 		Sum:  i.Sum,
 		Paid: i.Paid,
 	}
 }
 
-func restoreInvoice(i *Invoice, snapshot InvoiceSnapshot) {
+// Restore sets the state to that of a snapshot.
+func (i *Invoice) Restore(snapshot InvoiceSnapshot) {
 	i.Sum = snapshot.Sum
 	i.Paid = snapshot.Paid
 }

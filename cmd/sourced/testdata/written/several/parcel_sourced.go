@@ -10,7 +10,7 @@ import (
 // ParcelSpec describes [parcel]: its type name, its events and how they are replayed.
 var ParcelSpec = aggregate.Define[parcel]("parcel",
 	parcelShipped,
-	aggregate.Snapshots(1, snapshotParcel, restoreParcel),
+	aggregate.Snapshots(1, (*parcel).Snapshot, (*parcel).Restore),
 )
 
 // Ship sends the parcel.
@@ -53,14 +53,16 @@ type ParcelSnapshot struct {
 	Weight int  `json:"weight"`
 }
 
-func snapshotParcel(p *parcel) ParcelSnapshot {
+// Snapshot returns the state as a snapshot keeps it.
+func (p *parcel) Snapshot() ParcelSnapshot {
 	return ParcelSnapshot{
 		Base:   p.base,
 		Weight: p.weight,
 	}
 }
 
-func restoreParcel(p *parcel, snapshot ParcelSnapshot) {
+// Restore sets the state to that of a snapshot.
+func (p *parcel) Restore(snapshot ParcelSnapshot) {
 	p.base = snapshot.Base
 	p.weight = snapshot.Weight
 }

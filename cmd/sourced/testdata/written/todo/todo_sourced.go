@@ -18,7 +18,7 @@ var Spec = aggregate.Define[Todo]("todo",
 	todoTagged,
 	todoNoted,
 	todoTouched,
-	aggregate.Snapshots(2, snapshotTodo, restoreTodo),
+	aggregate.Snapshots(2, (*Todo).Snapshot, (*Todo).Restore),
 )
 
 // Initialize gives the todo its identity, its owner and its task.
@@ -151,7 +151,8 @@ type TodoSnapshot struct {
 	HTMLText  string              `json:"html"`
 }
 
-func snapshotTodo(t *Todo) TodoSnapshot {
+// Snapshot returns the state as a snapshot keeps it.
+func (t *Todo) Snapshot() TodoSnapshot {
 	return TodoSnapshot{
 		UserID:    t.UserID,
 		Task:      t.Task,
@@ -164,7 +165,8 @@ func snapshotTodo(t *Todo) TodoSnapshot {
 	}
 }
 
-func restoreTodo(t *Todo, snapshot TodoSnapshot) {
+// Restore sets the state to that of a snapshot.
+func (t *Todo) Restore(snapshot TodoSnapshot) {
 	t.UserID = snapshot.UserID
 	t.Task = snapshot.Task
 	t.Priority = snapshot.Priority
