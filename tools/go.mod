@@ -4,6 +4,7 @@ module github.com/troupe-go/troupe/tools
 go 1.26.0
 
 tool (
+	github.com/alecthomas/go-check-sumtype/cmd/go-check-sumtype
 	github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 	golang.org/x/perf/cmd/benchstat
 )
