@@ -29,12 +29,12 @@ func (c *committer) check(g *group, it *item) (stored bool, refused error) {
 	defer recoverCorrupt(&refused) // a bad page fails those that need it
 	b := it.batch
 	if b.Resubmit {
-		if stored, err := c.isStored(g, b); stored || err != nil {
+		if stored, err := c.isStored(g, it); stored || err != nil {
 			return stored, err
 		}
 	}
 	if len(b.Receipts) > 0 {
-		if err := c.checkReceipts(g, b); err != nil {
+		if err := c.checkReceipts(g, it); err != nil {
 			return false, err
 		}
 	}
@@ -84,12 +84,12 @@ func (c *committer) head(g *group, s envelope.Stream) (head, error) {
 
 // checkReceipts refuses a batch with receipts that are stored, and returns all
 // of those.
-func (c *committer) checkReceipts(g *group, b *journal.Batch) error {
+func (c *committer) checkReceipts(g *group, it *item) error {
 	var duplicates []envelope.Receipt
 	g.keys = g.keys[:0]
-	for i := range b.Receipts {
-		r := &b.Receipts[i]
-		key := makeReceiptKey(r.Stream, r.ID)
+	for i := range it.batch.Receipts {
+		r := &it.batch.Receipts[i]
+		key := it.receiptKey(i)
 		g.keys = append(g.keys, key)
 		stored, _, ok, err := c.receipt(g, key, r)
 		if err != nil {
@@ -126,7 +126,8 @@ func (c *committer) receipt(g *group, key receiptKey, wanted *envelope.Receipt) 
 // isStored reports whether b was stored when it was submitted before: its id
 // is in the first entry that it wrote, and a batch is stored as a whole. One
 // that wrote no entry is simply decided again.
-func (c *committer) isStored(g *group, b *journal.Batch) (bool, error) {
+func (c *committer) isStored(g *group, it *item) (bool, error) {
+	b := it.batch
 	switch {
 	case len(b.Appends) > 0:
 		first := &b.Appends[0]
@@ -138,7 +139,7 @@ func (c *committer) isStored(g *group, b *journal.Batch) (bool, error) {
 		return err == nil && e.opens && e.batch == b.ID, err
 	case len(b.Receipts) > 0:
 		first := &b.Receipts[0]
-		_, batch, ok, err := c.receipt(g, makeReceiptKey(first.Stream, first.ID), first)
+		_, batch, ok, err := c.receipt(g, it.receiptKey(0), first)
 		return ok && batch == b.ID, err
 	}
 	return false, nil

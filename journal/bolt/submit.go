@@ -16,6 +16,34 @@ type item struct {
 	events int // at least 1, so that batches without events are bounded too
 	bytes  int
 	number uint64 // in the order of submission, from 1
+
+	// Its receipts' keys, hashed by whoever submits: the committer is one
+	// goroutine, those are many. A single one needs no slice.
+	key  receiptKey
+	keys []receiptKey
+}
+
+// hashReceipts fills the keys.
+func (it *item) hashReceipts() {
+	receipts := it.batch.Receipts
+	switch len(receipts) {
+	case 0:
+	case 1:
+		it.key = makeReceiptKey(receipts[0].Stream, receipts[0].ID)
+	default:
+		it.keys = make([]receiptKey, len(receipts))
+		for i := range receipts {
+			it.keys[i] = makeReceiptKey(receipts[i].Stream, receipts[i].ID)
+		}
+	}
+}
+
+// receiptKey is the key of the batch's receipt i.
+func (it *item) receiptKey(i int) receiptKey {
+	if it.keys != nil {
+		return it.keys[i]
+	}
+	return it.key
 }
 
 // queue holds what waits for the committer, in the order of submission, and
@@ -226,6 +254,7 @@ func (j *Journal) Submit(b *journal.Batch, done func(journal.Result, error)) {
 		return
 	}
 	it := item{batch: b, done: done, events: max(b.Events(), 1), bytes: b.SizeBytes()}
+	it.hashReceipts()
 	if err := j.queue.put(it); err != nil {
 		done(journal.Result{}, err)
 	}
