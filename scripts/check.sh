@@ -11,9 +11,9 @@ if [ -n "$unformatted" ]; then
 fi
 $go vet ./...
 
-work=$(git ls-files '*_sourced.go' | xargs -r cat | cksum)
+work=$(git ls-files '*_sourced.go' '*_sourced_test.go' | xargs -r cat | cksum)
 $go generate ./...
-if [ "$(git ls-files '*_sourced.go' | xargs -r cat | cksum)" != "$work" ]; then
+if [ "$(git ls-files '*_sourced.go' '*_sourced_test.go' | xargs -r cat | cksum)" != "$work" ]; then
   echo "check: generated code is out of date: run make generate and commit" >&2
   git --no-pager diff --stat >&2
   exit 1

@@ -138,6 +138,7 @@ func generatedNames(m *model, a *aggregateType) []generatedName {
 		{m.specName(a), "the Spec of " + a.name, at},
 		{a.prefix + "Event", "the events' interface of " + a.name, at},
 		{"Decode" + a.prefix + "Event", "the events' decoder of " + a.name, at},
+		{a.testFunc(), "the test of the payloads of " + a.name, at},
 	}
 	if a.snapshot > 0 {
 		all = append(all,

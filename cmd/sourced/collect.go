@@ -9,27 +9,36 @@ import (
 )
 
 // generate reads the package in dir and returns its generated files by name.
-func generate(dir string) (*output, error) {
-	s, err := readSource(dir)
+func generate(dir string, tests bool) (*output, error) {
+	s, m, err := load(dir)
 	if err != nil {
-		return nil, err
-	}
-	m := s.collect()
-	if err := s.err(); err != nil {
 		return nil, err
 	}
 	out := &output{files: map[string][]byte{}, generated: s.generated}
 	for _, a := range m.aggregates {
-		text, err := s.emit(m, a)
-		if err != nil {
+		if out.files[a.outputName()], err = s.emit(m, a); err != nil {
 			return nil, err
 		}
-		out.files[a.outputName()] = text
+		if tests {
+			if out.files[a.testName()], err = s.emitTest(m, a); err != nil {
+				return nil, err
+			}
+		}
 	}
 	if err := s.err(); err != nil { // imports are resolved while writing
 		return nil, err
 	}
 	return out, nil
+}
+
+// load reads the package in dir and its directives.
+func load(dir string) (*source, *model, error) {
+	s, err := readSource(dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	m := s.collect()
+	return s, m, s.err()
 }
 
 // collect turns the directives of the package into a model, noting mistakes.

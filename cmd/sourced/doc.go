@@ -21,7 +21,7 @@
 //
 // Run it in the package's folder, or name folders:
 //
-//	sourced [-check] [folder ...]
+//	sourced [-check] [-no-tests] [folder ...]
 //
 // It reads syntax only, so it works on a package that does not compile yet.
 // Files are written only when they change. With -check nothing is written, and
@@ -52,6 +52,17 @@
 //
 // beside //sourced:aggregate adds snapshots of all fields, except those tagged
 // `snapshot:"-"`.
+//
+// # The stored payloads
+//
+// For each aggregate a test is generated that calls aggregatetest.Payloads: the
+// folder testdata/payloads must have one stored example for each event and
+// schema, and all of them must still be readable. Write what is missing for
+// current schemas, and commit it:
+//
+//	TROUPE_WRITE_PAYLOADS=1 go test ./...
+//
+// With -no-tests there is no such test.
 //
 // [aggregate.Spec]: https://pkg.go.dev/github.com/troupe-go/troupe/aggregate#Spec
 package main

@@ -27,7 +27,7 @@ func FuzzGenerate(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text []byte) {
 		dir := t.TempDir()
 		require.NoError(t, os.WriteFile(filepath.Join(dir, "fuzz.go"), text, 0o600))
-		if out, err := generate(dir); err != nil {
+		if out, err := generate(dir, true); err != nil {
 			require.NotContains(t, err.Error(), "a mistake in sourced")
 		} else {
 			require.NotEmpty(t, out.files)

@@ -14,6 +14,7 @@ import (
 const (
 	aggregatePath = "github.com/troupe-go/troupe/aggregate"
 	envelopePath  = "github.com/troupe-go/troupe/envelope"
+	testPath      = "github.com/troupe-go/troupe/aggregate/aggregatetest"
 )
 
 // imports collects what one generated file imports.
