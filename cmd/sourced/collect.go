@@ -8,7 +8,8 @@ import (
 	"strings"
 )
 
-// generate reads the package in dir and returns its generated files by name.
+// generate reads the package in dir and returns its generated files by name,
+// the lock among them.
 func generate(dir string, tests bool) (*output, error) {
 	s, m, err := load(dir)
 	if err != nil {
@@ -27,6 +28,19 @@ func generate(dir string, tests bool) (*output, error) {
 	}
 	if err := s.err(); err != nil { // imports are resolved while writing
 		return nil, err
+	}
+	locked, err := readLock(dir)
+	if err != nil {
+		return nil, err
+	}
+	shapes := s.shapes(m)
+	s.compare(m, shapes, locked)
+	if err := s.err(); err != nil {
+		return nil, err
+	}
+	out.files[lockName] = formatLock(merge(shapes, locked))
+	if locked.text != nil {
+		out.generated = append(out.generated, lockName)
 	}
 	return out, nil
 }
@@ -70,7 +84,7 @@ func (s *source) collect() *model {
 				case "event":
 					s.collectEvent(m, f, fn, d)
 				case "upcast":
-					upcasts = append(upcasts, func() { s.collectUpcast(m, fn, d) })
+					upcasts = append(upcasts, func() { s.collectUpcast(m, f, fn, d) })
 				case "aggregate", "snapshot":
 					s.addf(d.Slash, "//sourced:%s stands above function %s: move it above the struct", d.Name, fn.Name.Name)
 				default:
@@ -127,7 +141,7 @@ func (s *source) collectType(m *model, f *file, spec *ast.TypeSpec, doc *ast.Com
 		s.addf(snapshot.end(), "//sourced:snapshot takes one schema: %s", wantSnapshot)
 	default:
 		if n, ok := s.number(snapshot.words[0], "schema", wantSnapshot); ok {
-			a.snapshot = n
+			a.snapshot, a.snapshotPos = n, snapshot.words[0].pos
 			s.collectFields(a)
 		}
 	}

