@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# check.sh: formatting, vet, and that generated code is what the generator writes today.
+# check.sh: formatting, vet, and that generated code and sourced.lock are what the generator writes today.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 go=${GO:-go}
@@ -11,10 +11,15 @@ if [ -n "$unformatted" ]; then
 fi
 $go vet ./...
 
-work=$(git ls-files '*_sourced.go' | xargs -r cat | cksum)
+# Names and contents of all that sourced writes, new files included.
+generated() {
+  git ls-files --cached --others --exclude-standard -- '*_sourced.go' '*_sourced_test.go' '*sourced.lock' |
+    while read -r f; do [ ! -f "$f" ] || cksum "$f"; done
+}
+before=$(generated)
 $go generate ./...
-if [ "$(git ls-files '*_sourced.go' | xargs -r cat | cksum)" != "$work" ]; then
-  echo "check: generated code is out of date: run make generate and commit" >&2
+if [ "$(generated)" != "$before" ]; then
+  echo "check: generated code or a sourced.lock is out of date: run make generate and commit" >&2
   git --no-pager diff --stat >&2
   exit 1
 fi

@@ -274,6 +274,8 @@ type recorder struct {
 }
 
 func (r *recorder) Helper()                   {}
+func (r *recorder) Name() string              { return "TestLamp/case" }
+func (r *recorder) Logf(string, ...any)       {}
 func (r *recorder) Cleanup(f func())          { r.cleanups = append(r.cleanups, f) }
 func (r *recorder) Errorf(f string, a ...any) { r.texts = append(r.texts, fmt.Sprintf(f, a...)) }
 func (r *recorder) Fatalf(f string, a ...any) { r.Errorf(f, a...); runtime.Goexit() }

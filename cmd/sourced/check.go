@@ -164,6 +164,7 @@ func generatedNames(m *model, a *aggregateType) []generatedName {
 		{m.specName(a), "the Spec of " + a.name, at},
 		{a.sealed, "the events' interface of " + a.name, at},
 		{a.decoder(), "the events' decoder of " + a.name, at},
+		{a.testFunc(), "the test of the payloads of " + a.name, at},
 	}
 	if a.snapshot > 0 {
 		all = append(all, generatedName{a.prefix + "Snapshot", "the snapshot of " + a.name, at})

@@ -8,28 +8,51 @@ import (
 	"strings"
 )
 
-// generate reads the package in dir and returns its generated files by name.
-func generate(dir string) (*output, error) {
-	s, err := readSource(dir)
+// generate reads the package in dir and returns its generated files by name,
+// the lock among them.
+func generate(dir string, tests bool) (*output, error) {
+	s, m, err := load(dir)
 	if err != nil {
-		return nil, err
-	}
-	m := s.collect()
-	if err := s.err(); err != nil {
 		return nil, err
 	}
 	out := &output{files: map[string][]byte{}, generated: s.generated}
 	for _, a := range m.aggregates {
-		text, err := s.emit(m, a)
-		if err != nil {
+		if out.files[a.outputName()], err = s.emit(m, a); err != nil {
 			return nil, err
 		}
-		out.files[a.outputName()] = text
+		if tests {
+			if out.files[a.testName()], err = s.emitTest(m, a); err != nil {
+				return nil, err
+			}
+		}
 	}
 	if err := s.err(); err != nil { // imports are resolved while writing
 		return nil, err
 	}
+	locked, err := readLock(dir)
+	if err != nil {
+		return nil, err
+	}
+	shapes := s.shapes(m)
+	s.compare(m, shapes, locked)
+	if err := s.err(); err != nil {
+		return nil, err
+	}
+	out.files[lockName] = formatLock(merge(shapes, locked))
+	if locked.text != nil {
+		out.generated = append(out.generated, lockName)
+	}
 	return out, nil
+}
+
+// load reads the package in dir and its directives.
+func load(dir string) (*source, *model, error) {
+	s, err := readSource(dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	m := s.collect()
+	return s, m, s.err()
 }
 
 // collect turns the directives of the package into a model, noting mistakes.
@@ -61,7 +84,7 @@ func (s *source) collect() *model {
 				case "event":
 					s.collectEvent(m, f, fn, d)
 				case "upcast":
-					upcasts = append(upcasts, func() { s.collectUpcast(m, fn, d) })
+					upcasts = append(upcasts, func() { s.collectUpcast(m, f, fn, d) })
 				case "rename", "split":
 					s.later = append(s.later, func() { s.collectConverted(m, f, fn, d) })
 				case "aggregate", "snapshot", "drop":
@@ -130,7 +153,7 @@ func (s *source) collectType(m *model, f *file, spec *ast.TypeSpec, doc *ast.Com
 		s.addf(snapshot.end(), "//sourced:snapshot takes a schema: %s", wantSnapshot)
 	default:
 		if n, ok := s.number(snapshot.words[0], "schema", wantSnapshot); ok {
-			a.snapshot = n
+			a.snapshot, a.snapshotPos = n, snapshot.words[0].pos
 			s.snapshotOptions(a, snapshot.words[1:])
 			s.collectFields(a)
 		}
@@ -301,11 +324,7 @@ func (s *source) collectFields(a *aggregateType) {
 			a.fields = append(a.fields, fld)
 		}
 	}
-	all := a.fields
-	if a.id != nil {
-		all = append([]field{*a.id}, all...)
-	}
-	s.checkFields(all, a.prefix+"Snapshot", "field")
+	s.checkFields(a.snapshotFields(), a.prefix+"Snapshot", "field")
 }
 
 func structTag(lit *ast.BasicLit) reflect.StructTag {

@@ -6,7 +6,7 @@ import (
 )
 
 // collectUpcast reads one upcaster and hands it to its event.
-func (s *source) collectUpcast(m *model, fn *ast.FuncDecl, d directive) {
+func (s *source) collectUpcast(m *model, f *file, fn *ast.FuncDecl, d directive) {
 	if len(d.words) != 2 {
 		s.addf(d.end(), "//sourced:upcast takes an event and a schema: %s", wantUpcast)
 		return
@@ -29,7 +29,7 @@ func (s *source) collectUpcast(m *model, fn *ast.FuncDecl, d directive) {
 		return
 	}
 	t.upcasts[from] = &upcast{
-		fn: fn, pos: d.Slash,
+		file: f, fn: fn, pos: d.Slash,
 		in:  s.text(fn.Type.Params.List[0].Type),
 		out: s.text(fn.Type.Results.List[0].Type),
 	}

@@ -21,11 +21,13 @@
 //
 // Run it in the package's folder, or name folders:
 //
-//	sourced [-check] [folder ...]
+//	sourced [-check] [-no-tests] [folder ...]
+//	sourced lock [-accept] [folder ...]
 //
 // It reads syntax only, so it works on a package that does not compile yet.
 // Files are written only when they change. With -check nothing is written, and
-// the exit code is 1 when something would be.
+// the exit code is 1 when something would be. A folder called lock is written
+// ./lock.
 //
 // # Directives
 //
@@ -69,6 +71,47 @@
 //
 // Where two aggregates of a package have an event of that name, write
 // AGGREGATE/NAME.
+//
+// # The lock
+//
+// A stored event is read for ever, and its fields are found by name: rename a
+// parameter, and every event stored so far loses it. So the file sourced.lock
+// beside the sources records the shape of each schema of each event and
+// snapshot, a line for each field with its JSON name and its type. Commit it.
+//
+// sourced adds what is new to the lock. What contradicts it is an error, and
+// nothing is written:
+//
+//   - A schema has another shape: a field was renamed, retyped, added or
+//     removed, also inside a struct of the package. Raise it to schema=N+1, and
+//     write an upcaster from=N. A snapshot needs no upcaster: an old one is
+//     ignored.
+//   - A schema is lower than the newest one of the lock, or more than one
+//     higher.
+//   - An upcaster from=N reads a struct of another shape than schema N.
+//   - An event or an aggregate is gone: records of it may be stored.
+//
+// The order of parameters and fields, the names of Go types and the aliases of
+// imports make no difference. A type of another package, and a type of this one
+// that has a method MarshalJSON or MarshalText, is recorded by its name; what it
+// writes is not looked at. An upcaster that reads anything but a struct, for
+// example map[string]any, is trusted.
+//
+// While the work was never released, no record is stored, and the source is
+// right: sourced lock prints where lock and source differ, and exits with 1 if
+// they do; sourced lock -accept makes the lock say what the source says. It
+// replaces shapes, and drops events that are gone and schemas above the newest.
+//
+// # The stored payloads
+//
+// For each aggregate a test is generated that calls aggregatetest.Payloads: the
+// folder testdata/payloads must have one stored example for each event and
+// schema, and all of them must still be readable. Write what is missing for
+// current schemas, and commit it:
+//
+//	TROUPE_WRITE_PAYLOADS=1 go test ./...
+//
+// With -no-tests there is no such test.
 //
 // [aggregate.Spec]: https://pkg.go.dev/github.com/troupe-go/troupe/aggregate#Spec
 package main

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -24,13 +25,27 @@ func FuzzGenerate(f *testing.F) {
 		}
 		f.Add(text)
 	}
+	more, err := filepath.Glob("testdata/locked/*.txt")
+	require.NoError(f, err)
+	for _, path := range more {
+		text, err := os.ReadFile(path)
+		require.NoError(f, err)
+		_, body, _ := strings.Cut(string(text), " --\n")
+		body, _, _ = strings.Cut(body, "-- ")
+		f.Add([]byte(body))
+	}
 	f.Fuzz(func(t *testing.T, text []byte) {
 		dir := t.TempDir()
 		require.NoError(t, os.WriteFile(filepath.Join(dir, "fuzz.go"), text, 0o600))
-		if out, err := generate(dir); err != nil {
+		if out, err := generate(dir, true); err != nil {
 			require.NotContains(t, err.Error(), "a mistake in sourced")
 		} else {
 			require.NotEmpty(t, out.files)
+			// The lock says what the source says, and can be read.
+			require.NoError(t, write(dir, out, false, io.Discard))
+			again, err := generate(dir, true)
+			require.NoError(t, err)
+			require.Equal(t, out.files, again.files)
 		}
 	})
 }

@@ -14,6 +14,7 @@ import (
 const (
 	aggregatePath = "github.com/troupe-go/troupe/aggregate"
 	envelopePath  = "github.com/troupe-go/troupe/envelope"
+	testPath      = "github.com/troupe-go/troupe/aggregate/aggregatetest"
 )
 
 // imports collects what one generated file imports.
@@ -97,21 +98,32 @@ func (im *imports) resolveType(f *file, t ast.Expr) {
 	})
 }
 
-// use imports what f calls name.
-func (im *imports) use(f *file, name string, pos token.Pos) {
+// imported is the import that f calls name, and nil without.
+func (f *file) imported(name string) *ast.ImportSpec {
 	for _, spec := range f.imports {
 		if spec.Name != nil && spec.Name.Name == name {
-			importPath, _ := strconv.Unquote(spec.Path.Value)
-			im.add(name, importPath, name+" "+spec.Path.Value, pos)
-			return
+			return spec
 		}
 	}
 	for _, spec := range f.imports {
 		importPath, _ := strconv.Unquote(spec.Path.Value)
 		if spec.Name == nil && slices.Contains(likelyNames(importPath), name) {
-			im.add(name, importPath, spec.Path.Value, pos)
-			return
+			return spec
 		}
+	}
+	return nil
+}
+
+// use imports what f calls name.
+func (im *imports) use(f *file, name string, pos token.Pos) {
+	if spec := f.imported(name); spec != nil {
+		importPath, _ := strconv.Unquote(spec.Path.Value)
+		text := spec.Path.Value
+		if spec.Name != nil {
+			text = name + " " + text
+		}
+		im.add(name, importPath, text, pos)
+		return
 	}
 	im.addf(pos, "%s is no package that %s imports: import it, and write its name before the path if the path does not end in %s", name, f.base, name)
 }

@@ -13,13 +13,43 @@ func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 // run is main without the process: it returns the exit code, 0 for done, 1 for
 // mistakes in the source or files out of date, 2 for a wrong command line.
 func run(args []string, stdout, stderr io.Writer) int {
+	if len(args) > 0 {
+		switch args[0] {
+		case "lock":
+			return runLock(args[1:], stdout, stderr)
+		}
+	}
+	return runGenerate(args, stdout, stderr)
+}
+
+// runGenerate is the command without a name.
+func runGenerate(args []string, stdout, stderr io.Writer) int {
+	flags := newFlags(stderr, "[-check] [-no-tests] [folder ...]\n       sourced lock [-accept] [folder ...]")
+	check := flags.Bool("check", false, "write nothing; exit with 1 when a file would change")
+	noTests := flags.Bool("no-tests", false, "write no test of the stored payloads")
+	return runDirs(flags, args, stderr, func(dir string) error {
+		out, err := generate(dir, !*noTests)
+		if err != nil {
+			return err
+		}
+		return write(dir, out, *check, stdout)
+	})
+}
+
+// newFlags makes the flags of one command; usage is what follows its name.
+func newFlags(stderr io.Writer, usage string) *flag.FlagSet {
 	flags := flag.NewFlagSet("sourced", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	check := flags.Bool("check", false, "write nothing; exit with 1 when a file would change")
 	flags.Usage = func() {
-		_, _ = fmt.Fprintln(stderr, "usage: sourced [-check] [folder ...]")
+		_, _ = fmt.Fprintln(stderr, "usage: sourced "+usage)
 		flags.PrintDefaults()
 	}
+	return flags
+}
+
+// runDirs parses args and does a command in each folder that they name, or in
+// the current one.
+func runDirs(flags *flag.FlagSet, args []string, stderr io.Writer, do func(dir string) error) int {
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return 0
@@ -32,19 +62,10 @@ func run(args []string, stdout, stderr io.Writer) int {
 	}
 	code := 0
 	for _, dir := range dirs {
-		if err := runDir(dir, *check, stdout); err != nil {
+		if err := do(dir); err != nil {
 			printError(stderr, err)
 			code = 1
 		}
 	}
 	return code
-}
-
-// runDir brings the generated files of one folder up to date.
-func runDir(dir string, check bool, stdout io.Writer) error {
-	out, err := generate(dir)
-	if err != nil {
-		return err
-	}
-	return write(dir, out, check, stdout)
 }

@@ -26,9 +26,10 @@ type aggregateType struct {
 	events  []*event
 	former  []*former
 
-	snapshot uint32 // schema; 0 without snapshots
-	fields   []field
-	id       *field // the snapshot's field that holds the id; nil for none
+	snapshot    uint32    // schema; 0 without snapshots
+	snapshotPos token.Pos // of the schema in the directive
+	fields      []field
+	id          *field // the snapshot's field that holds the id; nil for none
 }
 
 // former is an event that is no longer recorded.
@@ -86,6 +87,7 @@ type field struct {
 
 // upcast is one function with //sourced:upcast.
 type upcast struct {
+	file    *file
 	fn      *ast.FuncDecl
 	pos     token.Pos
 	in, out string // types, as written
@@ -119,4 +121,25 @@ func (e *event) eventFields() []field {
 		all = append(all, p.fields...)
 	}
 	return all
+}
+
+// retired reports whether the source says that the event is recorded no more,
+// and how the records that are stored are read. The lock keeps its schemas.
+func (m *model) retired(aggregate, event string) bool {
+	for _, a := range m.aggregates {
+		for _, fm := range a.former {
+			if a.durable == aggregate && fm.name == event {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// snapshotFields are the fields of the snapshot's payload.
+func (a *aggregateType) snapshotFields() []field {
+	if a.id == nil {
+		return a.fields
+	}
+	return append([]field{*a.id}, a.fields...)
 }

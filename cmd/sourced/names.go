@@ -76,3 +76,6 @@ func payloadName(a *aggregateType, event string) string {
 
 // outputName is the name of the file generated for a.
 func (a *aggregateType) outputName() string { return strings.ToLower(a.name) + suffix }
+
+// testName is the name of the test file generated for a.
+func (a *aggregateType) testName() string { return strings.ToLower(a.name) + testSuffix }

@@ -31,6 +31,7 @@ func TestRefused(t *testing.T) {
 			require.True(t, ok, "no want section")
 			unpack(t, dir, string(sources))
 
+			before := contents(t, dir)
 			var stdout, stderr bytes.Buffer
 			require.Equal(t, 1, run([]string{dir}, &stdout, &stderr), "exit code")
 			require.Empty(t, stdout.String())
@@ -40,12 +41,27 @@ func TestRefused(t *testing.T) {
 			} else {
 				require.Equal(t, string(want), got)
 			}
-			require.NoError(t, filepath.WalkDir(dir, func(path string, _ os.DirEntry, err error) error {
-				require.False(t, strings.HasSuffix(path, suffix), "%s was written all the same", path)
-				return err
-			}))
+			require.Equal(t, before, contents(t, dir), "files were written all the same")
+
+			var checked bytes.Buffer
+			require.Equal(t, 1, run([]string{"-check", dir}, &stdout, &checked), "exit code of -check")
+			require.Equal(t, stderr.String(), checked.String(), "-check says the same")
 		})
 	}
+}
+
+// contents are the files of dir.
+func contents(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	entries, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	for _, e := range entries {
+		text, err := os.ReadFile(filepath.Join(dir, e.Name()))
+		require.NoError(t, err)
+		all[e.Name()] = string(text)
+	}
+	return all
 }
 
 // unpack writes the files of "-- name --" sections into dir.

@@ -30,7 +30,7 @@ func TestCheckedInFilesAreCurrent(t *testing.T) {
 	for _, dir := range golden {
 		t.Run(filepath.Base(dir), func(t *testing.T) {
 			t.Parallel()
-			out, err := generate(dir)
+			out, err := generate(dir, true)
 			require.NoError(t, err)
 			for name, want := range out.files {
 				path := filepath.Join(dir, name)
@@ -40,6 +40,9 @@ func TestCheckedInFilesAreCurrent(t *testing.T) {
 				got, err := os.ReadFile(path)
 				require.NoError(t, err)
 				require.Equal(t, string(want), string(got), "run go generate in %s", dir)
+				if filepath.Ext(name) != ".go" {
+					continue
+				}
 				formatted, err := format.Source(got)
 				require.NoError(t, err)
 				require.Equal(t, string(formatted), string(got), "gofmt would change %s", path)
@@ -140,24 +143,49 @@ func TestFileOfAGoneAggregateIsRemoved(t *testing.T) {
 	require.NoFileExists(t, gone)
 }
 
-func TestHandWrittenFileIsNotOverwritten(t *testing.T) {
+// The test of an aggregate comes and goes with it, and with -no-tests.
+func TestNoTests(t *testing.T) {
 	t.Parallel()
 	dir := setup(t)
-	path := filepath.Join(dir, "todo_sourced.go")
-	require.NoError(t, os.WriteFile(path, []byte("package todo\n"), 0o644))
+	path := filepath.Join(dir, "todo_sourced_test.go")
 	var stdout, stderr bytes.Buffer
-	require.Equal(t, 1, run([]string{dir}, &stdout, &stderr))
-	require.Contains(t, stderr.String(), "was not written by sourced: rename it")
+	require.Zero(t, run([]string{"-no-tests", dir}, &stdout, &stderr), stderr.String())
+	require.NoFileExists(t, path)
+	require.Equal(t, 1, run([]string{"-check", dir}, &stdout, &stderr))
+	require.Contains(t, stdout.String(), "todo_sourced_test.go is out of date\n")
+	require.Zero(t, run([]string{dir}, &stdout, &stderr))
 	text, err := os.ReadFile(path)
 	require.NoError(t, err)
-	require.Equal(t, "package todo\n", string(text))
+	require.Contains(t, string(text), `aggregatetest.Payloads(t, Spec, "testdata/payloads")`)
+	require.Zero(t, run([]string{"-check", dir}, &stdout, &stderr))
+
+	require.Equal(t, 1, run([]string{"-check", "-no-tests", dir}, &stdout, &stderr))
+	require.Contains(t, stdout.String(), "todo_sourced_test.go is out of date: -no-tests leaves it out")
+	require.Zero(t, run([]string{"-no-tests", dir}, &stdout, &stderr))
+	require.NoFileExists(t, path)
+	require.Zero(t, run([]string{"-check", "-no-tests", dir}, &stdout, &stderr))
+}
+
+func TestHandWrittenFileIsNotOverwritten(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"todo_sourced.go", "todo_sourced_test.go"} {
+		dir := setup(t)
+		path := filepath.Join(dir, name)
+		require.NoError(t, os.WriteFile(path, []byte("package todo\n"), 0o644))
+		var stdout, stderr bytes.Buffer
+		require.Equal(t, 1, run([]string{dir}, &stdout, &stderr))
+		require.Contains(t, stderr.String(), name+" was not written by sourced: rename it")
+		text, err := os.ReadFile(path)
+		require.NoError(t, err)
+		require.Equal(t, "package todo\n", string(text))
+	}
 }
 
 func TestCommandLine(t *testing.T) {
 	t.Parallel()
 	var stdout, stderr bytes.Buffer
 	require.Zero(t, run([]string{"-h"}, &stdout, &stderr))
-	require.Contains(t, stderr.String(), "usage: sourced [-check] [folder ...]")
+	require.Contains(t, stderr.String(), "usage: sourced [-check] [-no-tests] [folder ...]\n       sourced lock [-accept] [folder ...]")
 	require.Equal(t, 2, run([]string{"-chek"}, &stdout, &stderr))
 	require.Equal(t, 1, run([]string{filepath.Join(t.TempDir(), "none")}, &stdout, &stderr))
 	stderr.Reset()
