@@ -31,6 +31,7 @@ type rule struct {
 
 var rules = []rule{
 	{"envelope", nil, "the lowest layer: the standard library only"},
+	{"envelope/plainjson", nil, "generated domain code imports it: the standard library only"},
 	{"snapshot", []string{"envelope"}, "a contract: the standard library and envelope only"},
 	{"journal", []string{"envelope", "snapshot"}, "a contract: no adapter, no driver"},
 	{"journal/journaltest", []string{"journal", "envelope", "snapshot", "internal/...", "github.com/stretchr/testify/...", "pgregory.net/rapid"}, "a suite knows no adapter"},
