@@ -18,6 +18,7 @@ var golden = []string{
 	"testdata/written/todo",
 	"testdata/written/several",
 	"testdata/written/imports",
+	"testdata/written/plain",
 	"testdata/mistyped",
 	"../../examples/bank/account",
 }
