@@ -21,6 +21,7 @@ var golden = []string{
 	"testdata/written/plain",
 	"testdata/mistyped",
 	"../../examples/bank/account",
+	"../../bench/internal/account",
 }
 
 func TestCheckedInFilesAreCurrent(t *testing.T) {
