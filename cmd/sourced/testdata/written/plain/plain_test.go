@@ -218,6 +218,7 @@ func TestEmbeddedPayload(t *testing.T) {
 	require.Equal(t, 1, got.More)
 }
 
+// It counts what the whole process allocates, so nothing runs beside it.
 func TestAllocations(t *testing.T) {
 	s := plain.ThingNumbers{N: 1, Share: 2, At: noon}
 	buf := make([]byte, 0, 256)
