@@ -13,6 +13,7 @@ import (
 	"go.etcd.io/bbolt"
 
 	"github.com/troupe-go/troupe/aggregate"
+	"github.com/troupe-go/troupe/bench/internal/account"
 	"github.com/troupe-go/troupe/envelope"
 	"github.com/troupe-go/troupe/journal"
 	"github.com/troupe-go/troupe/journal/bolt"
@@ -54,7 +55,7 @@ func BenchmarkCommands(b *testing.B) {
 
 // BenchmarkCommandIDs is W with an id for each command, beside W without.
 func BenchmarkCommandIDs(b *testing.B) {
-	variants(b, func(h aggregate.Asker[account], ids []string) (with, without func(caller, i int) error) {
+	variants(b, func(h aggregate.Asker[account.Account], ids []string) (with, without func(caller, i int) error) {
 		var next atomic.Int64
 		return func(caller, _ int) error {
 				_, err := depositCommand.Ask(context.Background(), h, deposit{ids[caller], 1},
@@ -69,7 +70,7 @@ func BenchmarkCommandIDs(b *testing.B) {
 
 // BenchmarkRefusals is W where every second command is refused, beside W.
 func BenchmarkRefusals(b *testing.B) {
-	variants(b, func(h aggregate.Asker[account], ids []string) (half, none func(caller, i int) error) {
+	variants(b, func(h aggregate.Asker[account.Account], ids []string) (half, none func(caller, i int) error) {
 		return func(caller, i int) error {
 				_, err := depositCommand.Ask(context.Background(), h, deposit{ids[caller], int64(i % 2)})
 				if i%2 == 0 && aggregate.CodeOf(err) == aggregate.CodeRejected {
@@ -83,7 +84,7 @@ func BenchmarkRefusals(b *testing.B) {
 	})
 }
 
-func variants(b *testing.B, make func(h aggregate.Asker[account], ids []string) (variant, plain func(caller, i int) error)) {
+func variants(b *testing.B, make func(h aggregate.Asker[account.Account], ids []string) (variant, plain func(caller, i int) error)) {
 	for _, name := range []string{"memory", "bolt"} {
 		for _, callers := range []int{64, 1000} {
 			b.Run(fmt.Sprintf("journal=%s/callers=%d", name, callers), func(b *testing.B) {
@@ -246,7 +247,7 @@ func bareHot(b *testing.B, j journal.Journal, callers int) func() figures {
 // journal: a map of states behind sharded mutexes, JSON, an append.
 func bareMap(b *testing.B, ids []string, callers int) func() figures {
 	type state struct {
-		account account
+		account account.Account
 		records [][]byte
 	}
 	type shard struct {
@@ -269,7 +270,7 @@ func bareMap(b *testing.B, ids []string, callers int) func() figures {
 				s.states[ids[n]] = st
 			}
 			e := event(ids[n], 1)
-			data, err := json.Marshal(e)
+			data, err := envelope.JSON.Encode(e)
 			if err != nil {
 				return err
 			}

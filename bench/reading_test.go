@@ -12,6 +12,7 @@ import (
 
 	"github.com/troupe-go/troupe/actor"
 	"github.com/troupe-go/troupe/aggregate"
+	"github.com/troupe-go/troupe/bench/internal/account"
 	"github.com/troupe-go/troupe/envelope"
 	"github.com/troupe-go/troupe/journal"
 	"github.com/troupe-go/troupe/journal/bolt"
@@ -44,7 +45,7 @@ func BenchmarkIdleResident(b *testing.B) {
 	runtime.KeepAlive(ids)
 }
 
-func touch(b *testing.B, h *actor.Aggregates[account], ids []string) {
+func touch(b *testing.B, h *actor.Aggregates[account.Account], ids []string) {
 	b.Helper()
 	each64(ids, func(id string) {
 		if _, err := depositCommand.Ask(context.Background(), h, deposit{id, 0}); aggregate.CodeOf(err) != aggregate.CodeRejected {
@@ -68,7 +69,7 @@ func each64(ids []string, fn func(id string)) {
 
 func readBare(b *testing.B, j journal.Journal, id string) {
 	b.Helper()
-	latest, err := j.LoadLatest(context.Background(), accounts.Stream(id))
+	latest, err := j.LoadLatest(context.Background(), account.Spec.Stream(id))
 	if err != nil {
 		b.Error(err)
 		return
@@ -92,15 +93,16 @@ func liveHeap() int64 {
 // fill appends n events to one account, and a snapshot at the end.
 func fill(b *testing.B, j journal.Journal, id string, n int, snap bool) {
 	b.Helper()
-	a := accounts.New(id)
+	a := account.Spec.New(id)
 	for i := 0; i < n; i++ {
-		if err := depositedEvent.Record(a, event(id, 1)); err != nil {
+		e := event(id, 1)
+		if err := a.Deposit(e.Account, e.Amount, e.Currency, e.Reference, e.Channel); err != nil {
 			b.Fatal(err)
 		}
 	}
-	batch := &journal.Batch{ID: journal.NewBatchID(), Appends: []journal.Append{{Stream: accounts.Stream(id), Records: accounts.Pending(a)}}}
+	batch := &journal.Batch{ID: journal.NewBatchID(), Appends: []journal.Append{{Stream: account.Spec.Stream(id), Records: account.Spec.Pending(a)}}}
 	if snap {
-		s, err := accounts.Snapshot(a, time.Time{})
+		s, err := account.Spec.Snapshot(a, time.Time{})
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -156,38 +158,55 @@ func BenchmarkActivation(b *testing.B) {
 }
 
 // BenchmarkReplay is the replay of one stream of 10,000 events, beside bare
-// JSON decoding of the same payloads.
+// decoding of the same payloads: with the same codec, and by encoding/json.
 func BenchmarkReplay(b *testing.B) {
+	for _, name := range []string{"memory", "bolt"} {
+		b.Run("journal="+name, func(b *testing.B) { replay(b, open(b, name)) })
+	}
+}
+
+func replay(b *testing.B, j journal.Journal) {
 	const n = 10_000
-	j := open(b, "bolt")
 	fill(b, j, "one", n, false)
 	var payloads [][]byte
-	for rec, err := range j.Load(context.Background(), accounts.Stream("one"), 0) {
+	for rec, err := range j.Load(context.Background(), account.Spec.Stream("one"), 0) {
 		if err != nil {
 			b.Fatal(err)
 		}
 		payloads = append(payloads, append([]byte(nil), rec.Data...))
 	}
-	var replay, decode []float64
-	for range *rounds {
+	perSecond := func(do func() error) float64 {
 		began := time.Now()
-		if _, err := accounts.ReplayAll(accounts.New("one"), j.Load(context.Background(), accounts.Stream("one"), 0)); err != nil {
+		if err := do(); err != nil {
 			b.Fatal(err)
 		}
-		replay = append(replay, n/time.Since(began).Seconds())
-		began = time.Now()
-		for _, p := range payloads {
-			var e deposited
-			if err := json.Unmarshal(p, &e); err != nil {
-				b.Fatal(err)
+		return n / time.Since(began).Seconds()
+	}
+	each := func(decode func([]byte, any) error) func() error {
+		return func() error {
+			for _, p := range payloads {
+				var e account.AccountDeposited
+				if err := decode(p, &e); err != nil {
+					return err
+				}
 			}
+			return nil
 		}
-		decode = append(decode, n/time.Since(began).Seconds())
+	}
+	var replayed, bare, std []float64
+	for range *rounds {
+		replayed = append(replayed, perSecond(func() error {
+			_, err := account.Spec.ReplayAll(account.Spec.New("one"), j.Load(context.Background(), account.Spec.Stream("one"), 0))
+			return err
+		}))
+		bare = append(bare, perSecond(each(envelope.JSON.Decode)))
+		std = append(std, perSecond(each(json.Unmarshal)))
 	}
 	b.ReportMetric(0, "ns/op")
-	b.ReportMetric(median(replay), "events/s")
-	b.ReportMetric(median(decode), "bare-decode/s")
-	b.ReportMetric(median(replay)/median(decode), "ratio")
+	b.ReportMetric(median(replayed), "events/s")
+	b.ReportMetric(median(bare), "bare-decode/s")
+	b.ReportMetric(median(std), "encoding-json/s")
+	b.ReportMetric(median(replayed)/median(bare), "ratio")
 }
 
 // BenchmarkReadAll is reading every record of a journal in the order of
@@ -253,7 +272,7 @@ func BenchmarkLargeFile(b *testing.B) {
 			for i := range ids {
 				ids[i] = largeID(i * (largeStreams / callers))
 			}
-			w := func(h *actor.Aggregates[account]) func() figures {
+			w := func(h *actor.Aggregates[account.Account]) func() figures {
 				return func() figures {
 					return drive(b, callers, *roundTime, func(caller, _ int) error {
 						_, err := depositCommand.Ask(context.Background(), h, deposit{ids[caller], 1})
@@ -296,7 +315,7 @@ func largeFile(b *testing.B) string {
 	room := make(chan struct{}, 4000)
 	for version := uint64(0); version < largeEvents/largeStreams; version += 10 {
 		for n := range largeStreams {
-			s := accounts.Stream(largeID(n))
+			s := account.Spec.Stream(largeID(n))
 			records := make([]envelope.Record, 10)
 			for i := range records {
 				records[i] = envelope.Record{Stream: s, Version: version + 1 + uint64(i), Name: "deposited", Schema: 1, Codec: "json", Data: data}

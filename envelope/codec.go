@@ -1,7 +1,6 @@
 package envelope
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 )
@@ -21,14 +20,9 @@ type Codec interface {
 // CodecJSON is the name of the [JSON] codec.
 const CodecJSON = "json"
 
-// JSON is the default codec: plain JSON by the standard library.
+// JSON is the default codec: what encoding/json makes of a value, by the
+// value's [JSONAppender] or [JSONDecoder] where it has one.
 var JSON Codec = jsonCodec{}
-
-type jsonCodec struct{}
-
-func (jsonCodec) Name() string                    { return CodecJSON }
-func (jsonCodec) Encode(v any) ([]byte, error)    { return json.Marshal(v) }
-func (jsonCodec) Decode(data []byte, v any) error { return json.Unmarshal(data, v) }
 
 // ErrUnknownCodec reports stored bytes in an encoding that this program does
 // not have. Register the codec; the bytes are untouched.

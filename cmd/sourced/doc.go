@@ -113,5 +113,15 @@
 //
 // With -no-tests there is no such test.
 //
+// # JSON
+//
+// A payload or a snapshot whose fields are all plain gets methods that write
+// and read its JSON; [envelope.JSON] uses them. Bytes, values and errors are
+// those of encoding/json, which still does what is not plain. Plain are
+// strings, bools, numbers, time.Time, time.Duration, bytes, the package's own
+// types over those that do not encode themselves, slices of them, and pointers
+// to all but bytes.
+//
+// [envelope.JSON]: https://pkg.go.dev/github.com/troupe-go/troupe/envelope#JSON
 // [aggregate.Spec]: https://pkg.go.dev/github.com/troupe-go/troupe/aggregate#Spec
 package main

@@ -17,6 +17,8 @@ type emitter struct {
 	*aggregateType
 	m  *model
 	im *imports
+
+	jsonNames []string // the types of the package that jsonType looks into
 }
 
 // emit returns the generated file of a, and none while there are mistakes:
@@ -40,6 +42,7 @@ func (s *source) emit(m *model, a *aggregateType) ([]byte, error) {
 	if a.snapshot > 0 {
 		g.snapshotType()
 	}
+	g.json()
 	text := fmt.Sprintf("%s\n\npackage %s\n\n%s\n%s", header, m.name, g.im.text(), g.String())
 	if len(s.list) > 0 {
 		return nil, nil // generate reports them, with those of the other aggregates

@@ -316,16 +316,6 @@ func (s *source) inside(spec *ast.TypeSpec, args []ast.Expr, sc scope) scope {
 	return inner
 }
 
-// fileOf is the file that pos is in.
-func (s *source) fileOf(pos token.Pos) *file {
-	for _, f := range s.files {
-		if f.syntax.FileStart <= pos && pos < f.syntax.FileEnd {
-			return f
-		}
-	}
-	return nil
-}
-
 // encoder returns the method by which values of the type encode themselves, its
 // own or that of an embedded type, and "" without.
 func (w *shaper) encoder(spec *ast.TypeSpec, around []string) string {

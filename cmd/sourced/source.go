@@ -147,6 +147,16 @@ func (s *source) declare(d ast.Decl) {
 	}
 }
 
+// fileOf is the file that pos is in.
+func (s *source) fileOf(pos token.Pos) *file {
+	for _, f := range s.files {
+		if f.syntax.FileStart <= pos && pos < f.syntax.FileEnd {
+			return f
+		}
+	}
+	return nil
+}
+
 // text is e as gofmt writes it.
 func (s *source) text(e ast.Expr) string {
 	var b bytes.Buffer

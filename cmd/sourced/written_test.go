@@ -21,8 +21,10 @@ var golden = []string{
 	"testdata/written/former",
 	"testdata/written/options",
 	"testdata/written/shapes",
+	"testdata/written/plain",
 	"testdata/mistyped",
 	"../../examples/bank/account",
+	"../../bench/internal/account",
 }
 
 func TestCheckedInFilesAreCurrent(t *testing.T) {

@@ -259,3 +259,12 @@ func passesFilter(r *run, key receiptKey) bool {
 	full.entries[runEntryBytes-1] = 1
 	return full.find(key) != 0
 }
+
+func TestPositionCRC(t *testing.T) {
+	t.Parallel()
+	for _, position := range []uint64{0, 1, 0xff, 1 << 40, 1<<64 - 1} {
+		key := uint64Key(position)
+		require.Equal(t, keyedCRC(key[:], []byte("value")), positionCRC(position, []byte("value")))
+		require.Equal(t, keyedCRC(key[:], nil), positionCRC(position, nil))
+	}
+}

@@ -156,8 +156,7 @@ func appendReceipts(buf []byte, receipts []envelope.Receipt, own envelope.Stream
 // sealEntry appends the checksum, which covers the position too: an entry
 // found at another one does not pass.
 func sealEntry(buf []byte, start int, position uint64) []byte {
-	key := uint64Key(position)
-	return binary.BigEndian.AppendUint32(buf, keyedCRC(key[:], buf[start:]))
+	return binary.BigEndian.AppendUint32(buf, positionCRC(position, buf[start:]))
 }
 
 // entryBytes is no less than what the entry of rec takes, receipts aside.
@@ -190,8 +189,7 @@ func parseEntry(position uint64, value []byte) (entry, error) {
 		return entry{}, corrupt("position %d has %d bytes", position, len(value))
 	}
 	body, sum := value[:len(value)-4], binary.BigEndian.Uint32(value[len(value)-4:])
-	key := uint64Key(position)
-	if keyedCRC(key[:], body) != sum {
+	if positionCRC(position, body) != sum {
 		return entry{}, corrupt("position %d fails its checksum", position)
 	}
 	if body[0] != format {

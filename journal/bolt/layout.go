@@ -68,6 +68,17 @@ func keyedCRC(key, value []byte) uint32 {
 	return crc32.Update(crc32.Checksum(key, castagnoli), castagnoli, value)
 }
 
+// positionCRC is keyedCRC under the key of position. The key's eight bytes go
+// through the table here: the package would need them in memory of their own,
+// an allocation for each entry.
+func positionCRC(position uint64, value []byte) uint32 {
+	sum := ^uint32(0)
+	for shift := 56; shift >= 0; shift -= 8 {
+		sum = castagnoli[byte(sum)^byte(position>>shift)] ^ sum>>8
+	}
+	return crc32.Update(^sum, castagnoli, value)
+}
+
 // head is where a stream ends.
 type head struct {
 	version  uint64
@@ -153,6 +164,7 @@ type logReader struct {
 	log    *bbolt.Bucket
 	number uint64 // of the sub-bucket that cursor is on
 	cursor *bbolt.Cursor
+	at     uint64 // position that cursor is on
 }
 
 func newLogReader(tx *bbolt.Tx) (*logReader, error) {
@@ -172,14 +184,16 @@ func (r *logReader) seek(position uint64) ([]byte, error) {
 		if sub == nil {
 			return nil, corrupt("position %d is missing", position)
 		}
-		r.cursor, r.number = sub.Cursor(), number
+		r.cursor, r.number, r.at = sub.Cursor(), number, 0
 	}
-	want := uint64Key(position)
-	key, value := r.cursor.Seek(want[:])
-	if len(key) != 8 || binary.BigEndian.Uint64(key) != position {
-		return nil, corrupt("position %d is missing", position)
+	var key, value []byte
+	if r.at > 0 && position == r.at-1 { // a stream whose events were stored together
+		key, value = r.cursor.Prev()
+	} else {
+		want := uint64Key(position)
+		key, value = r.cursor.Seek(want[:])
 	}
-	return value, nil
+	return r.found(position, key, value)
 }
 
 // next is seek for the position behind the last one, which costs less.
@@ -188,9 +202,16 @@ func (r *logReader) next(position uint64) ([]byte, error) {
 		return r.seek(position)
 	}
 	key, value := r.cursor.Next()
+	return r.found(position, key, value)
+}
+
+// found returns value if key is that of position, on which the cursor is then.
+func (r *logReader) found(position uint64, key, value []byte) ([]byte, error) {
+	r.at = 0
 	if len(key) != 8 || binary.BigEndian.Uint64(key) != position {
 		return nil, corrupt("position %d is missing", position)
 	}
+	r.at = position
 	return value, nil
 }
 

@@ -126,12 +126,12 @@ func (r *streamReader) yieldAll(ctx context.Context, yield func(envelope.Record,
 			yield(envelope.Record{}, err)
 			return
 		}
-		for _, rec := range r.records {
-			if !yield(rec, nil) {
+		for i := range r.records {
+			if !yield(r.records[i], nil) {
 				return
 			}
 		}
-		r.records = nil
+		r.records = r.records[:0] // the next page takes their place
 		if r.headRead && r.next > r.head.version {
 			return
 		}
@@ -163,7 +163,7 @@ func (r *streamReader) readPage(tx *bbolt.Tx, room *page) error {
 	}
 	var found [blockVersions]located
 	var arena pageArena
-	if expected := min(r.head.version-r.next+1, uint64(room.records), blockVersions*4); expected > 0 {
+	if expected := min(r.head.version-r.next+1, uint64(room.records), blockVersions*4); cap(r.records) == 0 && expected > 0 {
 		r.records = make([]envelope.Record, 0, expected)
 	}
 	for r.next <= r.head.version && room.records > 0 && room.bytes > 0 {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/troupe-go/troupe/aggregate"
 	"github.com/troupe-go/troupe/envelope"
+	"github.com/troupe-go/troupe/envelope/plainjson"
 )
 
 // Spec describes [Account]: its type name, its events and how they are replayed.
@@ -20,7 +21,7 @@ var Spec = aggregate.Define[Account]("account",
 
 // Open gives the account its number and its owner.
 func (a *Account) Open(id, owner string, at time.Time) error {
-	if err := error( /*line account.go:29:31*/ a.mayOpen(owner) /*line account_sourced.go:23:95*/); err != nil {
+	if err := error( /*line account.go:29:31*/ a.mayOpen(owner) /*line account_sourced.go:24:95*/); err != nil {
 		return err
 	}
 	return accountOpened.Record(a, AccountOpened{ID: id, Owner: owner, At: at})
@@ -28,7 +29,7 @@ func (a *Account) Open(id, owner string, at time.Time) error {
 
 // Deposit adds cents to the balance.
 func (a *Account) Deposit(cents int64, reference string) error {
-	if err := error( /*line account.go:37:34*/ a.mayDeposit(cents) /*line account_sourced.go:31:98*/); err != nil {
+	if err := error( /*line account.go:37:34*/ a.mayDeposit(cents) /*line account_sourced.go:32:98*/); err != nil {
 		return err
 	}
 	return accountDeposited.Record(a, AccountDeposited{Cents: cents, Reference: reference})
@@ -36,7 +37,7 @@ func (a *Account) Deposit(cents int64, reference string) error {
 
 // Withdraw takes cents from the balance, which cannot become negative.
 func (a *Account) Withdraw(cents int64, reference string) error {
-	if err := error( /*line account.go:45:34*/ a.mayWithdraw(cents) /*line account_sourced.go:39:99*/); err != nil {
+	if err := error( /*line account.go:45:34*/ a.mayWithdraw(cents) /*line account_sourced.go:40:99*/); err != nil {
 		return err
 	}
 	return accountWithdrawn.Record(a, AccountWithdrawn{Cents: cents, Reference: reference})
@@ -45,10 +46,10 @@ func (a *Account) Withdraw(cents int64, reference string) error {
 // Close ends the account, which must be empty. An account that is closed stays
 // closed.
 func (a *Account) Close() error {
-	if ok := bool( /*line account.go:54:28*/ !a.Closed /*line account_sourced.go:48:86*/); !ok {
+	if ok := bool( /*line account.go:54:28*/ !a.Closed /*line account_sourced.go:49:86*/); !ok {
 		return nil
 	}
-	if err := error( /*line account.go:54:46*/ a.mayClose() /*line account_sourced.go:51:91*/); err != nil {
+	if err := error( /*line account.go:54:46*/ a.mayClose() /*line account_sourced.go:52:91*/); err != nil {
 		return err
 	}
 	return accountClosed.Record(a, AccountClosed{})
@@ -147,4 +148,139 @@ func (a *Account) Restore(snapshot AccountSnapshot) {
 	a.Opened = snapshot.Opened
 	a.Closed = snapshot.Closed
 	a.Bookings = snapshot.Bookings
+}
+
+// AppendJSON implements [envelope.JSONAppender].
+func (e AccountOpened) AppendJSON(dst []byte) ([]byte, error) {
+	enc := plainjson.NewEncoder(dst)
+	enc.String(`{"id":`, e.ID)
+	enc.String(`,"owner":`, e.Owner)
+	enc.Time(`,"at":`, e.At)
+	return enc.End()
+}
+
+// DecodeJSON implements [envelope.JSONDecoder].
+func (e *AccountOpened) DecodeJSON(data []byte) error {
+	v, dec := *e, plainjson.NewDecoder(data)
+	for dec.Next() {
+		switch string(dec.Key()) {
+		case "id":
+			v.ID = dec.String()
+		case "owner":
+			v.Owner = dec.String()
+		case "at":
+			v.At = dec.Time()
+		default:
+			dec.Refuse()
+		}
+	}
+	if !dec.Done() {
+		return plainjson.Unmarshal(data, e)
+	}
+	*e = v
+	return nil
+}
+
+// AppendJSON implements [envelope.JSONAppender].
+func (e AccountDeposited) AppendJSON(dst []byte) ([]byte, error) {
+	enc := plainjson.NewEncoder(dst)
+	enc.Int(`{"cents":`, e.Cents)
+	enc.String(`,"reference":`, e.Reference)
+	return enc.End()
+}
+
+// DecodeJSON implements [envelope.JSONDecoder].
+func (e *AccountDeposited) DecodeJSON(data []byte) error {
+	v, dec := *e, plainjson.NewDecoder(data)
+	for dec.Next() {
+		switch string(dec.Key()) {
+		case "cents":
+			v.Cents = dec.Int(64)
+		case "reference":
+			v.Reference = dec.String()
+		default:
+			dec.Refuse()
+		}
+	}
+	if !dec.Done() {
+		return plainjson.Unmarshal(data, e)
+	}
+	*e = v
+	return nil
+}
+
+// AppendJSON implements [envelope.JSONAppender].
+func (e AccountWithdrawn) AppendJSON(dst []byte) ([]byte, error) {
+	enc := plainjson.NewEncoder(dst)
+	enc.Int(`{"cents":`, e.Cents)
+	enc.String(`,"reference":`, e.Reference)
+	return enc.End()
+}
+
+// DecodeJSON implements [envelope.JSONDecoder].
+func (e *AccountWithdrawn) DecodeJSON(data []byte) error {
+	v, dec := *e, plainjson.NewDecoder(data)
+	for dec.Next() {
+		switch string(dec.Key()) {
+		case "cents":
+			v.Cents = dec.Int(64)
+		case "reference":
+			v.Reference = dec.String()
+		default:
+			dec.Refuse()
+		}
+	}
+	if !dec.Done() {
+		return plainjson.Unmarshal(data, e)
+	}
+	*e = v
+	return nil
+}
+
+// AppendJSON implements [envelope.JSONAppender].
+func (AccountClosed) AppendJSON(dst []byte) ([]byte, error) { return append(dst, "{}"...), nil }
+
+// DecodeJSON implements [envelope.JSONDecoder].
+func (e *AccountClosed) DecodeJSON(data []byte) error {
+	if string(data) == "{}" {
+		return nil
+	}
+	return plainjson.Unmarshal(data, e)
+}
+
+// AppendJSON implements [envelope.JSONAppender].
+func (e AccountSnapshot) AppendJSON(dst []byte) ([]byte, error) {
+	enc := plainjson.NewEncoder(dst)
+	enc.String(`{"owner":`, e.Owner)
+	enc.Int(`,"balance":`, e.Balance)
+	enc.Time(`,"opened":`, e.Opened)
+	enc.Bool(`,"closed":`, e.Closed)
+	enc.Int(`,"bookings":`, int64(e.Bookings))
+	return enc.End()
+}
+
+// DecodeJSON implements [envelope.JSONDecoder].
+func (e *AccountSnapshot) DecodeJSON(data []byte) error {
+	v, dec := *e, plainjson.NewDecoder(data)
+	for dec.Next() {
+		switch string(dec.Key()) {
+		case "owner":
+			v.Owner = dec.String()
+		case "balance":
+			v.Balance = dec.Int(64)
+		case "opened":
+			v.Opened = dec.Time()
+		case "closed":
+			v.Closed = dec.Bool()
+		case "bookings":
+			v.Bookings = int(dec.Int(0))
+		default:
+			dec.Refuse()
+		}
+	}
+	if !dec.Done() {
+		return plainjson.Unmarshal(data, e)
+	}
+	*e = v
+	return nil
 }

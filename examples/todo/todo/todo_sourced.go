@@ -5,6 +5,7 @@ package todo
 import (
 	"github.com/troupe-go/troupe/aggregate"
 	"github.com/troupe-go/troupe/envelope"
+	"github.com/troupe-go/troupe/envelope/plainjson"
 )
 
 // Spec describes [Todo]: its type name, its events and how they are replayed.
@@ -16,7 +17,7 @@ var Spec = aggregate.Define[Todo]("todo",
 
 // Initialize gives the todo its identity, owner and task.
 func (t *Todo) Initialize(id, userID, task string) error {
-	if err := error( /*line todo.go:22:36*/ t.checkTask(task) /*line todo_sourced.go:19:90*/); err != nil {
+	if err := error( /*line todo.go:22:36*/ t.checkTask(task) /*line todo_sourced.go:20:90*/); err != nil {
 		return err
 	}
 	return todoInitialized.Record(t, TodoInitialized{ID: id, UserID: userID, Task: task})
@@ -24,7 +25,7 @@ func (t *Todo) Initialize(id, userID, task string) error {
 
 // Complete marks the todo as done. A todo that is done stays as it is.
 func (t *Todo) Complete() error {
-	if ok := bool( /*line todo.go:30:31*/ !t.Completed /*line todo_sourced.go:27:83*/); !ok {
+	if ok := bool( /*line todo.go:30:31*/ !t.Completed /*line todo_sourced.go:28:83*/); !ok {
 		return nil
 	}
 	return todoCompleted.Record(t, TodoCompleted{})
@@ -91,4 +92,77 @@ func (t *Todo) Restore(snapshot TodoSnapshot) {
 	t.UserID = snapshot.UserID
 	t.Task = snapshot.Task
 	t.Completed = snapshot.Completed
+}
+
+// AppendJSON implements [envelope.JSONAppender].
+func (e TodoInitialized) AppendJSON(dst []byte) ([]byte, error) {
+	enc := plainjson.NewEncoder(dst)
+	enc.String(`{"id":`, e.ID)
+	enc.String(`,"user_id":`, e.UserID)
+	enc.String(`,"task":`, e.Task)
+	return enc.End()
+}
+
+// DecodeJSON implements [envelope.JSONDecoder].
+func (e *TodoInitialized) DecodeJSON(data []byte) error {
+	v, dec := *e, plainjson.NewDecoder(data)
+	for dec.Next() {
+		switch string(dec.Key()) {
+		case "id":
+			v.ID = dec.String()
+		case "user_id":
+			v.UserID = dec.String()
+		case "task":
+			v.Task = dec.String()
+		default:
+			dec.Refuse()
+		}
+	}
+	if !dec.Done() {
+		return plainjson.Unmarshal(data, e)
+	}
+	*e = v
+	return nil
+}
+
+// AppendJSON implements [envelope.JSONAppender].
+func (TodoCompleted) AppendJSON(dst []byte) ([]byte, error) { return append(dst, "{}"...), nil }
+
+// DecodeJSON implements [envelope.JSONDecoder].
+func (e *TodoCompleted) DecodeJSON(data []byte) error {
+	if string(data) == "{}" {
+		return nil
+	}
+	return plainjson.Unmarshal(data, e)
+}
+
+// AppendJSON implements [envelope.JSONAppender].
+func (e TodoSnapshot) AppendJSON(dst []byte) ([]byte, error) {
+	enc := plainjson.NewEncoder(dst)
+	enc.String(`{"user_id":`, e.UserID)
+	enc.String(`,"task":`, e.Task)
+	enc.Bool(`,"completed":`, e.Completed)
+	return enc.End()
+}
+
+// DecodeJSON implements [envelope.JSONDecoder].
+func (e *TodoSnapshot) DecodeJSON(data []byte) error {
+	v, dec := *e, plainjson.NewDecoder(data)
+	for dec.Next() {
+		switch string(dec.Key()) {
+		case "user_id":
+			v.UserID = dec.String()
+		case "task":
+			v.Task = dec.String()
+		case "completed":
+			v.Completed = dec.Bool()
+		default:
+			dec.Refuse()
+		}
+	}
+	if !dec.Done() {
+		return plainjson.Unmarshal(data, e)
+	}
+	*e = v
+	return nil
 }

@@ -5,6 +5,7 @@ package mistyped
 import (
 	"github.com/troupe-go/troupe/aggregate"
 	"github.com/troupe-go/troupe/envelope"
+	"github.com/troupe-go/troupe/envelope/plainjson"
 )
 
 // Spec describes [Todo]: its type name, its events and how they are replayed.
@@ -14,10 +15,10 @@ var Spec = aggregate.Define[Todo]("todo",
 
 // Finish is done.
 func (t *Todo) Finish(n int) error {
-	if ok := bool( /*line todo.go:16:39*/ t.Done /*line todo_sourced.go:17:77*/); !ok {
+	if ok := bool( /*line todo.go:16:39*/ t.Done /*line todo_sourced.go:18:77*/); !ok {
 		return nil
 	}
-	if err := error( /*line todo.go:16:54*/ t.missing(n) /*line todo_sourced.go:20:85*/); err != nil {
+	if err := error( /*line todo.go:16:54*/ t.missing(n) /*line todo_sourced.go:21:85*/); err != nil {
 		return err
 	}
 	return todoFinished.Record(t, TodoFinished{N: n})
@@ -50,3 +51,28 @@ func DecodeTodoEvent(rec *envelope.Record) (TodoEvent, error) {
 var todoFinished = aggregate.On("finished", func(t *Todo, e TodoFinished) {
 	t.finish(e.N)
 })
+
+// AppendJSON implements [envelope.JSONAppender].
+func (e TodoFinished) AppendJSON(dst []byte) ([]byte, error) {
+	enc := plainjson.NewEncoder(dst)
+	enc.Int(`{"n":`, int64(e.N))
+	return enc.End()
+}
+
+// DecodeJSON implements [envelope.JSONDecoder].
+func (e *TodoFinished) DecodeJSON(data []byte) error {
+	v, dec := *e, plainjson.NewDecoder(data)
+	for dec.Next() {
+		switch string(dec.Key()) {
+		case "n":
+			v.N = int(dec.Int(0))
+		default:
+			dec.Refuse()
+		}
+	}
+	if !dec.Done() {
+		return plainjson.Unmarshal(data, e)
+	}
+	*e = v
+	return nil
+}

@@ -10,6 +10,7 @@ import (
 
 	agg "github.com/troupe-go/troupe/aggregate"
 	"github.com/troupe-go/troupe/envelope"
+	"github.com/troupe-go/troupe/envelope/plainjson"
 )
 
 // Spec describes [Invoice]: its type name, its events and how they are replayed.
@@ -21,10 +22,10 @@ var Spec = agg.Define[Invoice]("invoice",
 
 // Pay settles the invoice.
 func (i *Invoice) Pay(clock clock.Time, steps [2]int) error {
-	if ok := bool( /*line a.go:27:26*/ i.Paid == nil /*line invoice_sourced.go:24:84*/); !ok {
+	if ok := bool( /*line a.go:27:26*/ i.Paid == nil /*line invoice_sourced.go:25:84*/); !ok {
 		return nil
 	}
-	if err := error( /*line a.go:27:48*/ text.Check(clock, aggregate) /*line invoice_sourced.go:27:102*/); err != nil {
+	if err := error( /*line a.go:27:48*/ text.Check(clock, aggregate) /*line invoice_sourced.go:28:102*/); err != nil {
 		return err
 	}
 	return invoicePaid.Record(i, InvoicePaid{Clock: clock, Steps: steps})
@@ -32,7 +33,7 @@ func (i *Invoice) Pay(clock clock.Time, steps [2]int) error {
 
 // Describe says what the invoice is for.
 func (i *Invoice) Describe(text string) error {
-	if err := error( /*line b.go:22:34*/ errors.Join(map[bool]error{false: errors.New("bad UTF-8")}[utf8.ValidString(text)]) /*line invoice_sourced.go:35:157*/); err != nil {
+	if err := error( /*line b.go:22:34*/ errors.Join(map[bool]error{false: errors.New("bad UTF-8")}[utf8.ValidString(text)]) /*line invoice_sourced.go:36:157*/); err != nil {
 		return err
 	}
 	return invoiceDescribed.Record(i, InvoiceDescribed{Text: text})
@@ -97,4 +98,29 @@ func (i *Invoice) Snapshot() InvoiceSnapshot {
 func (i *Invoice) Restore(snapshot InvoiceSnapshot) {
 	i.Sum = snapshot.Sum
 	i.Paid = snapshot.Paid
+}
+
+// AppendJSON implements [envelope.JSONAppender].
+func (e InvoiceDescribed) AppendJSON(dst []byte) ([]byte, error) {
+	enc := plainjson.NewEncoder(dst)
+	enc.String(`{"text":`, e.Text)
+	return enc.End()
+}
+
+// DecodeJSON implements [envelope.JSONDecoder].
+func (e *InvoiceDescribed) DecodeJSON(data []byte) error {
+	v, dec := *e, plainjson.NewDecoder(data)
+	for dec.Next() {
+		switch string(dec.Key()) {
+		case "text":
+			v.Text = dec.String()
+		default:
+			dec.Refuse()
+		}
+	}
+	if !dec.Done() {
+		return plainjson.Unmarshal(data, e)
+	}
+	*e = v
+	return nil
 }

@@ -5,6 +5,7 @@ package options
 import (
 	"github.com/troupe-go/troupe/aggregate"
 	"github.com/troupe-go/troupe/envelope"
+	"github.com/troupe-go/troupe/envelope/plainjson"
 )
 
 // BellSpec describes [Bell]: its type name, its events and how they are replayed.
@@ -67,4 +68,57 @@ func (b *Bell) Snapshot() BellSnapshot {
 func (b *Bell) Restore(snapshot BellSnapshot) {
 	b.base.SetID(snapshot.Serial)
 	b.Rings = snapshot.Rings
+}
+
+// AppendJSON implements [envelope.JSONAppender].
+func (e BellRang) AppendJSON(dst []byte) ([]byte, error) {
+	enc := plainjson.NewEncoder(dst)
+	enc.String(`{"tone":`, e.Tone)
+	return enc.End()
+}
+
+// DecodeJSON implements [envelope.JSONDecoder].
+func (e *BellRang) DecodeJSON(data []byte) error {
+	v, dec := *e, plainjson.NewDecoder(data)
+	for dec.Next() {
+		switch string(dec.Key()) {
+		case "tone":
+			v.Tone = dec.String()
+		default:
+			dec.Refuse()
+		}
+	}
+	if !dec.Done() {
+		return plainjson.Unmarshal(data, e)
+	}
+	*e = v
+	return nil
+}
+
+// AppendJSON implements [envelope.JSONAppender].
+func (e BellSnapshot) AppendJSON(dst []byte) ([]byte, error) {
+	enc := plainjson.NewEncoder(dst)
+	enc.String(`{"serial":`, e.Serial)
+	enc.Int(`,"rings":`, int64(e.Rings))
+	return enc.End()
+}
+
+// DecodeJSON implements [envelope.JSONDecoder].
+func (e *BellSnapshot) DecodeJSON(data []byte) error {
+	v, dec := *e, plainjson.NewDecoder(data)
+	for dec.Next() {
+		switch string(dec.Key()) {
+		case "serial":
+			v.Serial = dec.String()
+		case "rings":
+			v.Rings = int(dec.Int(0))
+		default:
+			dec.Refuse()
+		}
+	}
+	if !dec.Done() {
+		return plainjson.Unmarshal(data, e)
+	}
+	*e = v
+	return nil
 }

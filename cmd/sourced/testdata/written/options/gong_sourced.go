@@ -5,6 +5,7 @@ package options
 import (
 	"github.com/troupe-go/troupe/aggregate"
 	"github.com/troupe-go/troupe/envelope"
+	"github.com/troupe-go/troupe/envelope/plainjson"
 )
 
 // GongSpec describes [Gong]: its type name, its events and how they are replayed.
@@ -42,3 +43,14 @@ func DecodeBlow(rec *envelope.Record) (blow, error) {
 var gongStruck = aggregate.On("struck", func(g *Gong, _ GongStruck) {
 	g.strike()
 }).EnqueueTo(func(g *Gong) *aggregate.Emitter { return g.emitter })
+
+// AppendJSON implements [envelope.JSONAppender].
+func (GongStruck) AppendJSON(dst []byte) ([]byte, error) { return append(dst, "{}"...), nil }
+
+// DecodeJSON implements [envelope.JSONDecoder].
+func (e *GongStruck) DecodeJSON(data []byte) error {
+	if string(data) == "{}" {
+		return nil
+	}
+	return plainjson.Unmarshal(data, e)
+}

@@ -5,6 +5,7 @@ package several
 import (
 	"github.com/troupe-go/troupe/aggregate"
 	"github.com/troupe-go/troupe/envelope"
+	"github.com/troupe-go/troupe/envelope/plainjson"
 )
 
 // OrderSpec describes [Order]: its type name, its events and how they are replayed.
@@ -66,3 +67,28 @@ var orderShipped = aggregate.On("order.shipped", func(e *Order, event OrderShipp
 var orderCustomerCalled = aggregate.On("customer.called", func(e *Order, event OrderCustomerCalled) {
 	e.call(event.Subject)
 })
+
+// AppendJSON implements [envelope.JSONAppender].
+func (e OrderShipped) AppendJSON(dst []byte) ([]byte, error) {
+	enc := plainjson.NewEncoder(dst)
+	enc.String(`{"city":`, e.City)
+	return enc.End()
+}
+
+// DecodeJSON implements [envelope.JSONDecoder].
+func (e *OrderShipped) DecodeJSON(data []byte) error {
+	v, dec := *e, plainjson.NewDecoder(data)
+	for dec.Next() {
+		switch string(dec.Key()) {
+		case "city":
+			v.City = dec.String()
+		default:
+			dec.Refuse()
+		}
+	}
+	if !dec.Done() {
+		return plainjson.Unmarshal(data, e)
+	}
+	*e = v
+	return nil
+}

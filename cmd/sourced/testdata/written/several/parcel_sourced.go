@@ -5,6 +5,7 @@ package several
 import (
 	"github.com/troupe-go/troupe/aggregate"
 	"github.com/troupe-go/troupe/envelope"
+	"github.com/troupe-go/troupe/envelope/plainjson"
 )
 
 // ParcelSpec describes [parcel]: its type name, its events and how they are replayed.
@@ -65,4 +66,29 @@ func (p *parcel) Snapshot() ParcelSnapshot {
 func (p *parcel) Restore(snapshot ParcelSnapshot) {
 	p.base = snapshot.Base
 	p.weight = snapshot.Weight
+}
+
+// AppendJSON implements [envelope.JSONAppender].
+func (e ParcelShipped) AppendJSON(dst []byte) ([]byte, error) {
+	enc := plainjson.NewEncoder(dst)
+	enc.Int(`{"weight":`, int64(e.Weight))
+	return enc.End()
+}
+
+// DecodeJSON implements [envelope.JSONDecoder].
+func (e *ParcelShipped) DecodeJSON(data []byte) error {
+	v, dec := *e, plainjson.NewDecoder(data)
+	for dec.Next() {
+		switch string(dec.Key()) {
+		case "weight":
+			v.Weight = int(dec.Int(0))
+		default:
+			dec.Refuse()
+		}
+	}
+	if !dec.Done() {
+		return plainjson.Unmarshal(data, e)
+	}
+	*e = v
+	return nil
 }

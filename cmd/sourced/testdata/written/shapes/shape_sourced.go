@@ -11,6 +11,7 @@ import (
 
 	"github.com/troupe-go/troupe/aggregate"
 	"github.com/troupe-go/troupe/envelope"
+	"github.com/troupe-go/troupe/envelope/plainjson"
 )
 
 // Spec describes [Shape]: its type name, its events and how they are replayed.
@@ -239,4 +240,47 @@ func (s *Shape) Restore(snapshot ShapeSnapshot) {
 	s.Inline = snapshot.Inline
 	s.Maybe = snapshot.Maybe
 	s.rune = snapshot.Rune
+}
+
+// AppendJSON implements [envelope.JSONAppender].
+func (e ShapePlain) AppendJSON(dst []byte) ([]byte, error) {
+	enc := plainjson.NewEncoder(dst)
+	enc.Bool(`{"flag":`, e.Flag)
+	enc.Int(`,"i8":`, int64(e.I8))
+	enc.Uint(`,"u64":`, e.U64)
+	enc.Float32(`,"f32":`, e.F32)
+	enc.String(`,"text":`, e.Text)
+	enc.Int(`,"r":`, int64(e.R))
+	enc.Uint(`,"b":`, uint64(e.B))
+	return enc.End()
+}
+
+// DecodeJSON implements [envelope.JSONDecoder].
+func (e *ShapePlain) DecodeJSON(data []byte) error {
+	v, dec := *e, plainjson.NewDecoder(data)
+	for dec.Next() {
+		switch string(dec.Key()) {
+		case "flag":
+			v.Flag = dec.Bool()
+		case "i8":
+			v.I8 = int8(dec.Int(8))
+		case "u64":
+			v.U64 = dec.Uint(64)
+		case "f32":
+			v.F32 = dec.Float32()
+		case "text":
+			v.Text = dec.String()
+		case "r":
+			v.R = rune(dec.Int(32))
+		case "b":
+			v.B = byte(dec.Uint(8))
+		default:
+			dec.Refuse()
+		}
+	}
+	if !dec.Done() {
+		return plainjson.Unmarshal(data, e)
+	}
+	*e = v
+	return nil
 }

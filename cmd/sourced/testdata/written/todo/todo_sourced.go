@@ -9,6 +9,7 @@ import (
 
 	"github.com/troupe-go/troupe/aggregate"
 	"github.com/troupe-go/troupe/envelope"
+	"github.com/troupe-go/troupe/envelope/plainjson"
 )
 
 // Spec describes [Todo]: its type name, its events and how they are replayed.
@@ -25,7 +26,7 @@ var Spec = aggregate.Define[Todo]("todo",
 //
 // A todo without a task is refused.
 func (t *Todo) Initialize(id, userID, task string, priority uint8, due time.Time) error {
-	if err := error( /*line todo.go:42:45*/ t.checkTask(task) /*line todo_sourced.go:28:90*/); err != nil {
+	if err := error( /*line todo.go:42:45*/ t.checkTask(task) /*line todo_sourced.go:29:90*/); err != nil {
 		return err
 	}
 	return todoInitialized.Record(t, TodoInitialized{ID: id, UserID: userID, Task: task, Priority: priority, Due: due})
@@ -33,7 +34,7 @@ func (t *Todo) Initialize(id, userID, task string, priority uint8, due time.Time
 
 // Complete marks the todo as done. A todo that is done stays as it is.
 func (t *Todo) Complete() error {
-	if ok := bool( /*line todo.go:50:31*/ !t.Completed /*line todo_sourced.go:36:83*/); !ok {
+	if ok := bool( /*line todo.go:50:31*/ !t.Completed /*line todo_sourced.go:37:83*/); !ok {
 		return nil
 	}
 	return todoCompleted.Record(t, TodoCompleted{})
@@ -41,10 +42,10 @@ func (t *Todo) Complete() error {
 
 // AddTag records event "todo.tagged".
 func (t *Todo) AddTag(tag string) error {
-	if ok := bool( /*line todo.go:53:33*/ t.lacks(tag) /*line todo_sourced.go:44:83*/); !ok {
+	if ok := bool( /*line todo.go:53:33*/ t.lacks(tag) /*line todo_sourced.go:45:83*/); !ok {
 		return nil
 	}
-	if err := error( /*line todo.go:53:54*/ check(func() bool { return tag != "" }, "when require") /*line todo_sourced.go:47:129*/); err != nil {
+	if err := error( /*line todo.go:53:54*/ check(func() bool { return tag != "" }, "when require") /*line todo_sourced.go:48:129*/); err != nil {
 		return err
 	}
 	return todoTagged.Record(t, TodoTagged{Tag: tag})
@@ -175,4 +176,130 @@ func (t *Todo) Restore(snapshot TodoSnapshot) {
 	t.Tags = snapshot.Tags
 	t.notes = snapshot.Notes
 	t.HTMLText = snapshot.HTMLText
+}
+
+// AppendJSON implements [envelope.JSONAppender].
+func (e TodoInitialized) AppendJSON(dst []byte) ([]byte, error) {
+	enc := plainjson.NewEncoder(dst)
+	enc.String(`{"id":`, e.ID)
+	enc.String(`,"user_id":`, e.UserID)
+	enc.String(`,"task":`, e.Task)
+	enc.Uint(`,"priority":`, uint64(e.Priority))
+	enc.Time(`,"due":`, e.Due)
+	return enc.End()
+}
+
+// DecodeJSON implements [envelope.JSONDecoder].
+func (e *TodoInitialized) DecodeJSON(data []byte) error {
+	v, dec := *e, plainjson.NewDecoder(data)
+	for dec.Next() {
+		switch string(dec.Key()) {
+		case "id":
+			v.ID = dec.String()
+		case "user_id":
+			v.UserID = dec.String()
+		case "task":
+			v.Task = dec.String()
+		case "priority":
+			v.Priority = uint8(dec.Uint(8))
+		case "due":
+			v.Due = dec.Time()
+		default:
+			dec.Refuse()
+		}
+	}
+	if !dec.Done() {
+		return plainjson.Unmarshal(data, e)
+	}
+	*e = v
+	return nil
+}
+
+// AppendJSON implements [envelope.JSONAppender].
+func (TodoCompleted) AppendJSON(dst []byte) ([]byte, error) { return append(dst, "{}"...), nil }
+
+// DecodeJSON implements [envelope.JSONDecoder].
+func (e *TodoCompleted) DecodeJSON(data []byte) error {
+	if string(data) == "{}" {
+		return nil
+	}
+	return plainjson.Unmarshal(data, e)
+}
+
+// AppendJSON implements [envelope.JSONAppender].
+func (e TodoTagged) AppendJSON(dst []byte) ([]byte, error) {
+	enc := plainjson.NewEncoder(dst)
+	enc.String(`{"tag":`, e.Tag)
+	return enc.End()
+}
+
+// DecodeJSON implements [envelope.JSONDecoder].
+func (e *TodoTagged) DecodeJSON(data []byte) error {
+	v, dec := *e, plainjson.NewDecoder(data)
+	for dec.Next() {
+		switch string(dec.Key()) {
+		case "tag":
+			v.Tag = dec.String()
+		default:
+			dec.Refuse()
+		}
+	}
+	if !dec.Done() {
+		return plainjson.Unmarshal(data, e)
+	}
+	*e = v
+	return nil
+}
+
+// AppendJSON implements [envelope.JSONAppender].
+func (e TodoNoted) AppendJSON(dst []byte) ([]byte, error) {
+	enc := plainjson.NewEncoder(dst)
+	enc.String(`{"subject":`, e.Subject)
+	if e.Lines == nil {
+		enc.Raw(`,"lines":null`)
+	} else {
+		enc.Raw(`,"lines":[`)
+		for i, x := range e.Lines {
+			enc.String(plainjson.Comma(i), x)
+		}
+		enc.Raw(`]`)
+	}
+	return enc.End()
+}
+
+// DecodeJSON implements [envelope.JSONDecoder].
+func (e *TodoNoted) DecodeJSON(data []byte) error {
+	v, dec := *e, plainjson.NewDecoder(data)
+	for dec.Next() {
+		switch string(dec.Key()) {
+		case "subject":
+			v.Subject = dec.String()
+		case "lines":
+			v.Lines = nil
+			if dec.Array() {
+				v.Lines = []string{}
+				for dec.Item() {
+					v.Lines = append(v.Lines, dec.String())
+				}
+			}
+		default:
+			dec.Refuse()
+		}
+	}
+	if !dec.Done() {
+		return plainjson.Unmarshal(data, e)
+	}
+	*e = v
+	return nil
+}
+
+// AppendJSON implements [envelope.JSONAppender].
+func (TodoTouched) AppendJSON(dst []byte) ([]byte, error) { return append(dst, "{}"...), nil }
+
+// DecodeJSON implements [envelope.JSONDecoder].
+func (e *TodoTouched) DecodeJSON(data []byte) error {
+	if string(data) == "{}" {
+		return nil
+	}
+	return plainjson.Unmarshal(data, e)
 }
