@@ -209,6 +209,78 @@ func replay(b *testing.B, j journal.Journal) {
 	b.ReportMetric(median(replayed)/median(bare), "ratio")
 }
 
+// tally is the model of W without generated code, and with it: the payload is the
+// same, so that what differs is the way to the state.
+type tally struct {
+	aggregate.Root
+	Balance int64
+	Count   int64
+}
+
+// applied is the payload with an Apply method, for the third way.
+type applied account.AccountDeposited
+
+func (e applied) Apply(t *tally) {
+	t.Balance += e.Amount
+	t.Count++
+}
+
+func (e *applied) DecodeJSON(data []byte) error {
+	return (*account.AccountDeposited)(e).DecodeJSON(data)
+}
+
+// BenchmarkReplayWays is the replay of 10,000 events in memory by generated code,
+// beside the same model written with On, and with payloads that apply themselves.
+func BenchmarkReplayWays(b *testing.B) {
+	const n = 10_000
+	j := open(b, "memory")
+	fill(b, j, "one", n, false)
+	var records []envelope.Record
+	for rec, err := range j.Load(context.Background(), account.Spec.Stream("one"), 0) {
+		if err != nil {
+			b.Fatal(err)
+		}
+		records = append(records, rec)
+	}
+	each := func(yield func(envelope.Record, error) bool) {
+		for i := range records {
+			if !yield(records[i], nil) {
+				return
+			}
+		}
+	}
+	plain := aggregate.Define("account", aggregate.On("deposited", func(t *tally, e account.AccountDeposited) {
+		t.Balance += e.Amount
+		t.Count++
+	}))
+	byHand := aggregate.Define("account", aggregate.Applies[tally, applied]("deposited"))
+	ways := []struct {
+		name   string
+		replay func() (int, error)
+		rates  []float64
+	}{
+		{name: "generated", replay: func() (int, error) { return account.Spec.ReplayAll(account.Spec.New("one"), each) }},
+		{name: "plain", replay: func() (int, error) { return plain.ReplayAll(plain.New("one"), each) }},
+		{name: "by-hand", replay: func() (int, error) { return byHand.ReplayAll(byHand.New("one"), each) }},
+	}
+	for range 10 * *rounds {
+		for i := range ways {
+			began := time.Now()
+			if got, err := ways[i].replay(); err != nil || got != n {
+				b.Fatal(got, err)
+			}
+			ways[i].rates = append(ways[i].rates, n/time.Since(began).Seconds())
+		}
+	}
+	b.ReportMetric(0, "ns/op")
+	for i := range ways {
+		b.ReportMetric(median(ways[i].rates), ways[i].name+"/s")
+		if i > 0 {
+			b.ReportMetric(median(ways[0].rates)/median(ways[i].rates), "ratio-to-"+ways[i].name)
+		}
+	}
+}
+
 // BenchmarkReadAll is reading every record of a journal in the order of
 // positions.
 func BenchmarkReadAll(b *testing.B) {
