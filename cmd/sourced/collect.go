@@ -14,22 +14,28 @@ func generate(dir string) (*output, error) {
 	if err != nil {
 		return nil, err
 	}
+	_, out, err := s.generate()
+	return out, err
+}
+
+// generate turns the directives into a model and its generated files.
+func (s *source) generate() (*model, *output, error) {
 	m := s.collect()
 	if err := s.err(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	out := &output{files: map[string][]byte{}, generated: s.generated}
 	for _, a := range m.aggregates {
 		text, err := s.emit(m, a)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		out.files[a.outputName()] = text
 	}
 	if err := s.err(); err != nil { // imports are resolved while writing
-		return nil, err
+		return nil, nil, err
 	}
-	return out, nil
+	return m, out, nil
 }
 
 // collect turns the directives of the package into a model, noting mistakes.

@@ -99,21 +99,45 @@ func (im *imports) resolveType(f *file, t ast.Expr) {
 
 // use imports what f calls name.
 func (im *imports) use(f *file, name string, pos token.Pos) {
-	for _, spec := range f.imports {
-		if spec.Name != nil && spec.Name.Name == name {
-			importPath, _ := strconv.Unquote(spec.Path.Value)
-			im.add(name, importPath, name+" "+spec.Path.Value, pos)
-			return
-		}
-	}
-	for _, spec := range f.imports {
+	if spec := f.importOf(name, nil); spec != nil {
 		importPath, _ := strconv.Unquote(spec.Path.Value)
-		if spec.Name == nil && slices.Contains(likelyNames(importPath), name) {
-			im.add(name, importPath, spec.Path.Value, pos)
-			return
+		text := spec.Path.Value
+		if spec.Name != nil {
+			text = name + " " + text
 		}
+		im.add(name, importPath, text, pos)
+		return
 	}
 	im.addf(pos, "%s is no package that %s imports: import it, and write its name before the path if the path does not end in %s", name, f.base, name)
+}
+
+// importOf finds the import that f calls name, and returns nil without one.
+// known returns the name of the package at a path where that is known, and ""
+// elsewhere; it may be nil.
+func (f *file) importOf(name string, known func(importPath string) string) *ast.ImportSpec {
+	for _, spec := range f.imports {
+		if spec.Name != nil && spec.Name.Name == name {
+			return spec
+		}
+	}
+	for _, spec := range f.imports {
+		if spec.Name != nil {
+			continue
+		}
+		importPath, _ := strconv.Unquote(spec.Path.Value)
+		if known != nil {
+			if is := known(importPath); is != "" {
+				if is == name {
+					return spec
+				}
+				continue
+			}
+		}
+		if slices.Contains(likelyNames(importPath), name) {
+			return spec
+		}
+	}
+	return nil
 }
 
 // isAggregatePkg reports whether f calls package aggregate name.
