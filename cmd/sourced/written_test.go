@@ -22,6 +22,8 @@ var golden = []string{
 	"testdata/written/options",
 	"testdata/written/shapes",
 	"testdata/mistyped",
+	"testdata/catalogue/order",
+	"testdata/catalogue/shipping",
 	"../../examples/bank/account",
 }
 
