@@ -11,22 +11,12 @@ import (
 // generate reads the package in dir and returns its generated files by name,
 // the lock among them.
 func generate(dir string, tests bool) (*output, error) {
-	s, m, err := load(dir)
+	s, err := readSource(dir)
 	if err != nil {
 		return nil, err
 	}
-	out := &output{files: map[string][]byte{}, generated: s.generated}
-	for _, a := range m.aggregates {
-		if out.files[a.outputName()], err = s.emit(m, a); err != nil {
-			return nil, err
-		}
-		if tests {
-			if out.files[a.testName()], err = s.emitTest(m, a); err != nil {
-				return nil, err
-			}
-		}
-	}
-	if err := s.err(); err != nil { // imports are resolved while writing
+	m, out, err := s.generate(tests)
+	if err != nil {
 		return nil, err
 	}
 	locked, err := readLock(dir)
@@ -43,6 +33,28 @@ func generate(dir string, tests bool) (*output, error) {
 		out.generated = append(out.generated, lockName)
 	}
 	return out, nil
+}
+
+// generate turns the directives into a model and its generated files, without
+// the lock.
+func (s *source) generate(tests bool) (m *model, out *output, err error) {
+	m = s.collect()
+	if err := s.err(); err != nil {
+		return nil, nil, err
+	}
+	out = &output{files: map[string][]byte{}, generated: s.generated}
+	for _, a := range m.aggregates {
+		if out.files[a.outputName()], err = s.emit(m, a); err != nil {
+			return nil, nil, err
+		}
+		if tests {
+			if out.files[a.testName()], err = s.emitTest(m, a); err != nil {
+				return nil, nil, err
+			}
+		}
+	}
+	// Imports are resolved while writing.
+	return m, out, s.err()
 }
 
 // load reads the package in dir and its directives.

@@ -122,6 +122,47 @@
 // types over those that do not encode themselves, slices of them, and pointers
 // to all but bytes.
 //
+// # Catalogue
+//
+//	sourced catalogue [-format text|mermaid|asyncapi] [-title TITLE] [folder ...]
+//
+// prints what the packages in the folders contain: aggregates, commands, events
+// with their schemas and upcasters, former events, and who listens to what.
+// ./... means the folders below too, except testdata, vendor, hidden ones and
+// other modules. A folder called catalogue is ./catalogue to sourced itself.
+//
+//	package account  github.com/troupe-go/troupe/examples/bank/account
+//
+//	  aggregate account  Account  snapshot schema 1
+//	    Account is one account of one owner.
+//
+//	    commands
+//	      account.close     CloseAccount  Number -> View   must exist
+//	      account.open      OpenAccount   Open -> View
+//
+//	    methods
+//	      Close()  -> closed
+//	        when !a.Closed
+//	        require a.mayClose()
+//
+//	    events
+//	      opened  schema 1  AccountOpened
+//	        Open gives the account its number and its owner.
+//	        id     string
+//	        owner  string
+//	        at     time.Time
+//
+// text is for a terminal, and for the diff of a review. mermaid is a flowchart
+// from commands to listeners. asyncapi is an AsyncAPI 3.0.0 document in JSON, with
+// a channel for each event, AGGREGATE.EVENT, and each command, and JSON Schemas of
+// what encoding/json writes: a nil slice, map or pointer is null.
+//
+// Commands are the calls of aggregate.NewCommand, listeners those of
+// aggregate.Listen and of Listen with a name. A listener finds the events of all
+// packages given. Which emitter it listens to is not followed: it is taken to
+// hear every aggregate with enqueue. What the syntax does not tell, as a name
+// made at run time, is left out and reported, with exit code 0.
+//
 // [envelope.JSON]: https://pkg.go.dev/github.com/troupe-go/troupe/envelope#JSON
 // [aggregate.Spec]: https://pkg.go.dev/github.com/troupe-go/troupe/aggregate#Spec
 package main

@@ -98,25 +98,9 @@ func (im *imports) resolveType(f *file, t ast.Expr) {
 	})
 }
 
-// imported is the import that f calls name, and nil without.
-func (f *file) imported(name string) *ast.ImportSpec {
-	for _, spec := range f.imports {
-		if spec.Name != nil && spec.Name.Name == name {
-			return spec
-		}
-	}
-	for _, spec := range f.imports {
-		importPath, _ := strconv.Unquote(spec.Path.Value)
-		if spec.Name == nil && slices.Contains(likelyNames(importPath), name) {
-			return spec
-		}
-	}
-	return nil
-}
-
 // use imports what f calls name.
 func (im *imports) use(f *file, name string, pos token.Pos) {
-	if spec := f.imported(name); spec != nil {
+	if spec := f.importOf(name, nil); spec != nil {
 		importPath, _ := strconv.Unquote(spec.Path.Value)
 		text := spec.Path.Value
 		if spec.Name != nil {
@@ -126,6 +110,35 @@ func (im *imports) use(f *file, name string, pos token.Pos) {
 		return
 	}
 	im.addf(pos, "%s is no package that %s imports: import it, and write its name before the path if the path does not end in %s", name, f.base, name)
+}
+
+// importOf finds the import that f calls name, and returns nil without one.
+// known returns the name of the package at a path where that is known, and ""
+// elsewhere; it may be nil.
+func (f *file) importOf(name string, known func(importPath string) string) *ast.ImportSpec {
+	for _, spec := range f.imports {
+		if spec.Name != nil && spec.Name.Name == name {
+			return spec
+		}
+	}
+	for _, spec := range f.imports {
+		if spec.Name != nil {
+			continue
+		}
+		importPath, _ := strconv.Unquote(spec.Path.Value)
+		if known != nil {
+			if is := known(importPath); is != "" {
+				if is == name {
+					return spec
+				}
+				continue
+			}
+		}
+		if slices.Contains(likelyNames(importPath), name) {
+			return spec
+		}
+	}
+	return nil
 }
 
 // isAggregatePkg reports whether f calls package aggregate name.

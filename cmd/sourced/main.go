@@ -17,6 +17,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 		switch args[0] {
 		case "lock":
 			return runLock(args[1:], stdout, stderr)
+		case "catalogue":
+			return runCatalogue(args[1:], stdout, stderr)
 		}
 	}
 	return runGenerate(args, stdout, stderr)
@@ -24,7 +26,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 
 // runGenerate is the command without a name.
 func runGenerate(args []string, stdout, stderr io.Writer) int {
-	flags := newFlags(stderr, "[-check] [-no-tests] [folder ...]\n       sourced lock [-accept] [folder ...]")
+	flags := newFlags(stderr, "[-check] [-no-tests] [folder ...]\n       sourced lock [-accept] [folder ...]\n       "+catalogueUsage)
 	check := flags.Bool("check", false, "write nothing; exit with 1 when a file would change")
 	noTests := flags.Bool("no-tests", false, "write no test of the stored payloads")
 	return runDirs(flags, args, stderr, func(dir string) error {

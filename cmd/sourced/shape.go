@@ -39,9 +39,9 @@ type payload struct {
 // expansion is a named type that is being written, with its arguments, and where.
 type expansion struct{ name, path string }
 
-// scope is where a type expression stands: its file says what package names
+// typeScope is where a type expression stands: its file says what package names
 // mean, and params what type parameters do.
-type scope struct {
+type typeScope struct {
 	file   *file
 	params map[string]argument
 }
@@ -49,7 +49,7 @@ type scope struct {
 // argument is what stands for a type parameter.
 type argument struct {
 	expr  ast.Expr
-	scope scope
+	scope typeScope
 }
 
 // payloadShape returns the sorted lines of a generated struct, called name.
@@ -68,7 +68,7 @@ func (s *source) payloadShape(m *model, name string, p payload) (lines []string,
 // what that reads.
 func (s *source) structShape(m *model, t ast.Expr, f *file) (lines []string, ok bool) {
 	w := &shaper{source: s, payloads: m.payloads()}
-	if strings.TrimLeft(w.typ("", t, scope{file: f}), "*") != "struct" {
+	if strings.TrimLeft(w.typ("", t, typeScope{file: f}), "*") != "struct" {
 		return nil, false
 	}
 	return w.done()
@@ -103,7 +103,7 @@ func (m *model) payloads() map[string]payload {
 
 func (w *shaper) payload(path string, p payload) {
 	for _, f := range p.fields {
-		w.field(path, jsonField{name: f.tag, expr: f.expr, scope: scope{file: p.file}})
+		w.field(path, jsonField{name: f.tag, expr: f.expr, scope: typeScope{file: p.file}})
 	}
 }
 
@@ -150,7 +150,7 @@ func changesBytes(option, typ string) bool {
 
 // typ writes the type t, whose value stands at path: its text, and a line for
 // each field inside.
-func (w *shaper) typ(path string, t ast.Expr, sc scope) string {
+func (w *shaper) typ(path string, t ast.Expr, sc typeScope) string {
 	if w.step() {
 		return ""
 	}
@@ -193,7 +193,7 @@ func (w *shaper) typ(path string, t ast.Expr, sc scope) string {
 }
 
 // instance writes a generic type with its arguments.
-func (w *shaper) instance(path string, t ast.Expr, args []ast.Expr, sc scope) string {
+func (w *shaper) instance(path string, t ast.Expr, args []ast.Expr, sc typeScope) string {
 	if id, ok := t.(*ast.Ident); ok {
 		return w.named(path, id.Name, args, sc, true)
 	}
@@ -206,7 +206,7 @@ func (w *shaper) instance(path string, t ast.Expr, args []ast.Expr, sc scope) st
 
 // named writes a type that has a name in this package. Without methods, it is
 // written as the underlying type of another one, which inherits none.
-func (w *shaper) named(path, name string, args []ast.Expr, sc scope, methods bool) string {
+func (w *shaper) named(path, name string, args []ast.Expr, sc typeScope, methods bool) string {
 	if arg, ok := sc.params[name]; ok {
 		return w.typ(path, arg.expr, arg.scope)
 	}
@@ -267,7 +267,7 @@ func (w *shaper) named(path, name string, args []ast.Expr, sc scope, methods boo
 }
 
 // resolved is the text of t with arguments in the place of type parameters.
-func (w *shaper) resolved(t ast.Expr, sc scope) string {
+func (w *shaper) resolved(t ast.Expr, sc typeScope) string {
 	if w.step() {
 		return ""
 	}
@@ -298,8 +298,8 @@ func (w *shaper) resolved(t ast.Expr, sc scope) string {
 }
 
 // inside is the scope of what spec declares, with args for its type parameters.
-func (s *source) inside(spec *ast.TypeSpec, args []ast.Expr, sc scope) scope {
-	inner := scope{file: s.fileOf(spec.Pos())}
+func (s *source) inside(spec *ast.TypeSpec, args []ast.Expr, sc typeScope) typeScope {
+	inner := typeScope{file: s.fileOf(spec.Pos())}
 	if spec.TypeParams == nil {
 		return inner
 	}
@@ -372,9 +372,9 @@ func isLocal(t ast.Expr) bool {
 
 // foreign writes a type of another package under the package's path, so that
 // an alias makes no difference.
-func (w *shaper) foreign(t *ast.SelectorExpr, sc scope) string {
+func (w *shaper) foreign(t *ast.SelectorExpr, sc typeScope) string {
 	if x, ok := t.X.(*ast.Ident); ok && sc.file != nil {
-		if spec := sc.file.imported(x.Name); spec != nil {
+		if spec := sc.file.importOf(x.Name, nil); spec != nil {
 			importPath, _ := strconv.Unquote(spec.Path.Value)
 			return printable(importPath + "." + t.Sel.Name)
 		}

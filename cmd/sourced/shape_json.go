@@ -13,7 +13,7 @@ type jsonField struct {
 	name    string // empty for an embedded type of another package
 	options []string
 	expr    ast.Expr
-	scope   scope
+	scope   typeScope
 
 	depth  int // how many embedded structs it is inside
 	tagged bool
@@ -22,7 +22,7 @@ type jsonField struct {
 // jsonFields returns the fields that a struct is stored with, those of embedded
 // structs included. Where several have one name, encoding/json takes the
 // outermost, then the one that is tagged, and none when that leaves two.
-func (w *shaper) jsonFields(st *ast.StructType, sc scope) []jsonField {
+func (w *shaper) jsonFields(st *ast.StructType, sc typeScope) []jsonField {
 	all := w.collectJSON(nil, st, sc, 0, nil)
 	byName := map[string][]jsonField{}
 	var fields []jsonField
@@ -48,7 +48,7 @@ func (w *shaper) jsonFields(st *ast.StructType, sc scope) []jsonField {
 
 // collectJSON appends the fields of st, which is inside the embedded types
 // around.
-func (w *shaper) collectJSON(all []jsonField, st *ast.StructType, sc scope, depth int, around []string) []jsonField {
+func (w *shaper) collectJSON(all []jsonField, st *ast.StructType, sc typeScope, depth int, around []string) []jsonField {
 	for _, fd := range st.Fields.List {
 		tag := structTag(fd.Tag).Get("json")
 		name, rest, _ := strings.Cut(tag, ",")
@@ -107,7 +107,7 @@ func (w *shaper) collectEmbedded(all []jsonField, f jsonField, around []string) 
 
 // structOf returns the struct that the embedded type is, and nil for another
 // kind.
-func (w *shaper) structOf(spec *ast.TypeSpec, f jsonField) (*ast.StructType, scope) {
+func (w *shaper) structOf(spec *ast.TypeSpec, f jsonField) (*ast.StructType, typeScope) {
 	t := f.expr
 	if star, ok := t.(*ast.StarExpr); ok {
 		t = star.X

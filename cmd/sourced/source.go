@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"go/ast"
 	"go/build"
@@ -22,6 +23,8 @@ const suffix = "_sourced.go"
 
 // testSuffix ends the names of the test files that this program writes.
 const testSuffix = "_sourced_test.go"
+
+var errNoFiles = errors.New("no Go files: run sourced in the folder of the package with the aggregates")
 
 // source is the hand-written part of a package: its syntax, and what its names
 // are.
@@ -72,7 +75,7 @@ func readSource(dir string) (*source, error) {
 		return nil, err
 	}
 	if len(s.files) == 0 {
-		return nil, fmt.Errorf("%s: no Go files: run sourced in the folder of the package with the aggregates", dir)
+		return nil, fmt.Errorf("%s: %w", dir, errNoFiles)
 	}
 	return s, nil
 }

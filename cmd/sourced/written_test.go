@@ -23,6 +23,8 @@ var golden = []string{
 	"testdata/written/shapes",
 	"testdata/written/plain",
 	"testdata/mistyped",
+	"testdata/catalogue/order",
+	"testdata/catalogue/shipping",
 	"../../examples/bank/account",
 	"../../bench/internal/account",
 }
