@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/troupe-go/troupe/aggregate"
+	"github.com/troupe-go/troupe/envelope"
 	"github.com/troupe-go/troupe/journal/memory"
 )
 
@@ -90,4 +91,78 @@ func Example() {
 	// the key does not fit true rejected
 	// door/back not found
 	// 2 <nil>
+}
+
+// In-process choreography: a listener hears of an event once it is committed.
+func ExampleListen() {
+	ctx := context.Background()
+	j, err := memory.Open(nil)
+	if err != nil {
+		panic(err)
+	}
+	defer func() { _ = j.Close() }()
+
+	type Bell struct{ aggregate.Root }
+	type Rung struct{ Tone string }
+	rung := aggregate.On("rung", func(*Bell, Rung) {}).Enqueue()
+	bells := aggregate.Define[Bell]("bell", rung)
+
+	emitter, err := aggregate.NewEmitter(nil)
+	if err != nil {
+		panic(err)
+	}
+	aggregate.Listen(emitter, func(_ context.Context, e Rung, from aggregate.Emission) {
+		fmt.Println(from.Stream, "rang", e.Tone, "at version", from.Version)
+	})
+	repository, err := aggregate.NewRepository(j, bells, &aggregate.RepositoryOptions{Emitter: emitter})
+	if err != nil {
+		panic(err)
+	}
+
+	bell := bells.New("front")
+	if err := rung.Record(bell, Rung{Tone: "c"}); err != nil {
+		panic(err)
+	}
+	fmt.Println("recorded")
+	if err := repository.Commit(ctx, bell); err != nil {
+		panic(err)
+	}
+	if err := emitter.Close(ctx); err != nil {
+		panic(err)
+	}
+
+	// Output:
+	// recorded
+	// bell/front rang c at version 1
+}
+
+// Records of events that are no longer recorded are read as what became of them.
+func ExampleSplit() {
+	type Box struct {
+		aggregate.Root
+		Place string
+	}
+	type Left struct{ From string }
+	type Came struct{ To string }
+	type Moved struct{ From, To string } // until last year
+
+	boxes := aggregate.Define("box",
+		aggregate.On("left", func(b *Box, _ Left) { b.Place = "" }),
+		aggregate.On("came", func(b *Box, e Came) { b.Place = e.To }),
+		aggregate.Split(aggregate.Former[Box, Moved]("moved"), func(m Moved) []any { return []any{Left{m.From}, Came{m.To}} }),
+		aggregate.Drop[Box]("painted"),
+	)
+	box := boxes.New("1")
+	for i, rec := range []envelope.Record{
+		{Name: "came", Data: []byte(`{"To":"shelf"}`)},
+		{Name: "painted", Data: []byte(`{"Colour":"red"}`)},
+		{Name: "moved", Data: []byte(`{"From":"shelf","To":"cellar"}`)},
+	} {
+		rec.Stream, rec.Version, rec.Schema, rec.Codec = boxes.Stream("1"), uint64(i)+1, 1, envelope.CodecJSON
+		if err := boxes.Replay(box, &rec); err != nil {
+			panic(err)
+		}
+	}
+	fmt.Println(box.Place, box.Version())
+	// Output: cellar 3
 }

@@ -57,10 +57,12 @@ func TestCheckedInFilesAreCurrent(t *testing.T) {
 	}
 }
 
-// The generated packages compile, and their own tests pass.
+// The generated packages compile, vet, and their own tests pass.
 func TestGeneratedCodeRuns(t *testing.T) {
 	t.Parallel()
-	out, err := exec.Command("go", "test", "./testdata/written/...").CombinedOutput()
+	out, err := exec.Command("go", "vet", "./testdata/written/...", "./testdata/catalogue/...").CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	out, err = exec.Command("go", "test", "./testdata/written/...").CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	require.Contains(t, string(out), "testdata/written/todo")
 }
