@@ -164,3 +164,39 @@ func TestListenerAsksActors(t *testing.T) {
 	require.Equal(t, purses*deep, w.look("sum").Coins)
 	require.Equal(t, 1+deep, w.look("7").Coins)
 }
+
+// A command that a full emitter refuses leaves nothing, no receipt either: sent
+// again with the same id, it has its effect.
+func TestFullEmitterRefusesTheCommand(t *testing.T) {
+	t.Parallel()
+	onJournals(t, func(t *testing.T, open func(testing.TB) journal.Journal) {
+		m, err := aggregate.NewEmitter(&aggregate.EmitterOptions{QueueSize: 1})
+		require.NoError(t, err)
+		begun, end := make(chan struct{}), make(chan struct{})
+		m.Listen("note", func(_ context.Context, e aggregate.Emission) {
+			if e.Value == "first" {
+				close(begun)
+				<-end
+			}
+		})
+		w := newWorld(t, open(t), nil, &actor.HostOptions{Emitter: m})
+		ask := func(what string, opts ...aggregate.AskOption) error {
+			_, err := cmdPut.Ask(context.Background(), w.purses, order{ID: "p", N: 1, Do: enqueue(what)}, opts...)
+			return err
+		}
+		require.NoError(t, ask("first"))
+		<-begun
+		require.ErrorIs(t, ask("second", aggregate.WithCommandID("c")), aggregate.ErrOverloaded)
+		require.Equal(t, 1, w.look("p").Coins)
+		_, err = cmdWeighed.Ask(context.Background(), w.purses, order{ID: "p"}, aggregate.WithCommandID("d"))
+		require.ErrorIs(t, err, aggregate.ErrInvalid, "a reply that cannot be encoded")
+		close(end)
+		require.NoError(t, m.Wait(t.Context()))
+		for range 2 {
+			require.NoError(t, ask("second", aggregate.WithCommandID("c")))
+		}
+		require.Equal(t, 2, w.look("p").Coins)
+		require.NoError(t, m.Close(t.Context()))
+		require.Zero(t, m.Waiting())
+	})
+}

@@ -239,9 +239,14 @@ func (r *resident[A]) accept(t *turn[A], header *aggregate.Header, inv aggregate
 	if bytes > maxCommandBytes {
 		return envelope.Invalid("command "+header.Command, fmt.Sprint(bytes, " bytes of events"), fmt.Sprintf("at most %d are allowed", maxCommandBytes))
 	}
+	reserved, err := aggregate.ReserveEmissions(r.host.opts.Emitter, spec.Stream(header.AggregateID), t.recorder.Emissions)
+	if err != nil {
+		return err
+	}
 	if header.CommandID != "" {
 		reply, err := inv.EncodeReply(spec.Codec())
 		if err != nil {
+			aggregate.ReleaseEmissions(reserved)
 			return err
 		}
 		d.receipt = len(t.batch.Receipts)
@@ -251,13 +256,7 @@ func (r *resident[A]) accept(t *turn[A], header *aggregate.Header, inv aggregate
 		})
 		bytes += t.batch.Receipts[d.receipt].SizeBytes()
 	}
-	if len(t.recorder.Emissions) > 0 { // last: what fails behind it would have to release them
-		reserved, err := aggregate.ReserveEmissions(r.host.opts.Emitter, spec.Stream(header.AggregateID), t.recorder.Emissions)
-		if err != nil {
-			return err
-		}
-		t.emit = append(t.emit, reserved...)
-	}
+	t.emit = append(t.emit, reserved...)
 	t.bytes += bytes
 	return nil
 }
