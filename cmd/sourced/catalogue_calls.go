@@ -296,24 +296,3 @@ func (c *catalogue) constantWithin(p *packageEntry, f *file, expr ast.Expr, dept
 	}
 	return "", false
 }
-
-// constantNamed finds the expression of a constant of p.
-func (p *packageEntry) constantNamed(name string) (ast.Expr, *file) {
-	for _, f := range p.files {
-		for _, d := range f.syntax.Decls {
-			d, ok := d.(*ast.GenDecl)
-			if !ok || d.Tok != token.CONST {
-				continue
-			}
-			for _, spec := range d.Specs {
-				spec := spec.(*ast.ValueSpec)
-				for i, n := range spec.Names {
-					if n.Name == name && i < len(spec.Values) {
-						return spec.Values[i], f
-					}
-				}
-			}
-		}
-	}
-	return nil, nil
-}

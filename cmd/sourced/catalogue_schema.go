@@ -4,10 +4,8 @@ import (
 	"cmp"
 	"encoding/json"
 	"go/ast"
-	"go/token"
 	"math"
 	"slices"
-	"strconv"
 	"strings"
 )
 
@@ -174,23 +172,10 @@ func (b *schemas) array(x *ast.ArrayType, in scope) *jsonSchema {
 	if x.Len == nil {
 		return nullable(s)
 	}
-	if n, ok := in.pkg.length(x.Len); ok {
+	if n, ok := intLiteral(in.pkg.constantValue(x.Len)); ok {
 		s.MinItems, s.MaxItems = &n, &n
 	}
 	return s
-}
-
-// length is the value of a literal, or of a constant that is one.
-func (p *packageEntry) length(expr ast.Expr) (int, bool) {
-	if id, ok := expr.(*ast.Ident); ok {
-		expr, _ = p.constantNamed(id.Name)
-	}
-	lit, ok := expr.(*ast.BasicLit)
-	if !ok || lit.Kind != token.INT {
-		return 0, false
-	}
-	n, err := strconv.ParseInt(lit.Value, 0, 32)
-	return int(n), err == nil
 }
 
 // mapping is the schema of a map. A nil map is null.

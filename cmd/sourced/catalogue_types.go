@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode"
 )
 
 // declaredType is a type of a package, hand-written or generated.
@@ -304,7 +303,7 @@ func (l structLevel) read() (own []schemaField, embedded []structLevel, unknown 
 	for _, fd := range l.st.Fields.List {
 		tag := structTag(fd.Tag).Get("json")
 		name, options, _ := strings.Cut(tag, ",")
-		if !validKey(name) {
+		if !isPlain(name, jsonNameMarks) {
 			name = ""
 		}
 		names := fd.Names
@@ -368,13 +367,6 @@ func rank(f schemaField) int {
 		return 0
 	}
 	return 1
-}
-
-// validKey reports whether encoding/json takes name from a tag.
-func validKey(name string) bool {
-	return name != "" && strings.IndexFunc(name, func(r rune) bool {
-		return !strings.ContainsRune("!#$%&()*+-./:;<=>?@[]^_{|}~ ", r) && !unicode.IsLetter(r) && !unicode.IsDigit(r)
-	}) < 0
 }
 
 // reached adds the declared types that expr names to found, those of their

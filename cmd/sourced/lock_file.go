@@ -268,12 +268,10 @@ func formatLock(layouts map[lockID]layout) []byte {
 // plainName is a durable name as the lock writes it: in quotes where it has
 // characters that a name seldom has.
 func plainName(name string) string {
-	for _, r := range name {
-		if !strings.ContainsRune("-_./:", r) && !unicode.IsLetter(r) && !unicode.IsDigit(r) {
-			return strconv.Quote(name)
-		}
+	if isPlain(name, "-_./:") {
+		return name
 	}
-	return name
+	return strconv.Quote(name)
 }
 
 // sortedIDs orders by aggregate, event and schema; snapshots stand behind the

@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"go/ast"
-	"go/token"
 	"slices"
 	"strconv"
 	"strings"
@@ -348,7 +347,7 @@ func (w *shaper) encoder(spec *ast.TypeSpec, around []string) string {
 // "" without.
 func (s *source) method(name string) string {
 	for _, method := range []string{"MarshalJSON", "MarshalText"} {
-		if _, ok := s.methods[name][method]; ok {
+		if s.hasMethod(name, method) {
 			return method
 		}
 	}
@@ -385,52 +384,20 @@ func (w *shaper) foreign(t *ast.SelectorExpr, sc typeScope) string {
 // length writes the length of an array: a number, also where a constant of the
 // package stands for it.
 func (s *source) length(t ast.Expr) string {
-	if id, ok := t.(*ast.Ident); ok {
-		if value := s.constant(id.Name); value != nil {
-			t = value
-		}
-	}
-	if lit, ok := t.(*ast.BasicLit); ok {
-		if n, err := strconv.ParseUint(lit.Value, 0, 63); err == nil {
-			return strconv.FormatUint(n, 10)
-		}
+	t = s.constantValue(t)
+	if n, ok := intLiteral(t); ok {
+		return strconv.Itoa(n)
 	}
 	return printable(s.text(t))
-}
-
-// constant is the expression that the package declares the constant name with.
-func (s *source) constant(name string) ast.Expr {
-	for _, f := range s.files {
-		for _, d := range f.syntax.Decls {
-			d, ok := d.(*ast.GenDecl)
-			if !ok || d.Tok != token.CONST {
-				continue
-			}
-			for _, spec := range d.Specs {
-				spec := spec.(*ast.ValueSpec)
-				for i, n := range spec.Names {
-					if n.Name == name && i < len(spec.Values) {
-						return spec.Values[i]
-					}
-				}
-			}
-		}
-	}
-	return nil
 }
 
 // plain is name as the lock writes it: in quotes where it has other characters
 // than letters, digits, - and _.
 func plain(name string) string {
-	for _, r := range name {
-		if r != '-' && r != '_' && !unicode.IsLetter(r) && !unicode.IsDigit(r) {
-			return strconv.Quote(name)
-		}
+	if isPlain(name, "-_") {
+		return name
 	}
-	if name == "" {
-		return `""`
-	}
-	return name
+	return strconv.Quote(name)
 }
 
 // printable is text on one line.
@@ -440,5 +407,5 @@ func printable(text string) string {
 			return '?'
 		}
 		return r
-	}, strings.Join(strings.Fields(text), " "))
+	}, oneLine(text))
 }

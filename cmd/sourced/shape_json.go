@@ -5,7 +5,6 @@ import (
 	"go/ast"
 	"slices"
 	"strings"
-	"unicode"
 )
 
 // jsonField is a field of a struct as encoding/json sees it.
@@ -55,7 +54,7 @@ func (w *shaper) collectJSON(all []jsonField, st *ast.StructType, sc typeScope, 
 		if tag == "-" {
 			continue
 		}
-		if !isJSONName(name) {
+		if !isPlain(name, jsonNameMarks) {
 			name = ""
 		}
 		f := jsonField{name: name, expr: fd.Type, scope: sc, depth: depth, tagged: name != ""}
@@ -136,12 +135,6 @@ func (w *shaper) structOf(spec *ast.TypeSpec, f jsonField) (*ast.StructType, typ
 	return nil, sc
 }
 
-// isJSONName reports whether encoding/json takes name from a tag.
-func isJSONName(name string) bool {
-	for _, r := range name {
-		if !strings.ContainsRune("!#$%&()*+-./:;<=>?@[]^_{|}~ ", r) && !unicode.IsLetter(r) && !unicode.IsDigit(r) {
-			return false
-		}
-	}
-	return name != ""
-}
+// jsonNameMarks are the characters beside letters and digits that encoding/json
+// takes in a name from a tag.
+const jsonNameMarks = "!#$%&()*+-./:;<=>?@[]^_{|}~ "
