@@ -196,8 +196,10 @@ func (p *lockParser) field(text string) {
 		return
 	}
 	l := p.layouts[*p.current]
+	path := text[:len(text)-len(rest)]
+	several := strings.HasSuffix(strings.TrimSpace(path), "*") // a struct may embed several types
 	for _, other := range l.fields {
-		if other == text || name != "*" && strings.HasPrefix(other, text[:len(text)-len(rest)]) {
+		if other == text || !several && strings.HasPrefix(other, path) {
 			p.addf("the field %s is recorded twice: %s", clip(name), restore)
 			return
 		}

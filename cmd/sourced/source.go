@@ -39,6 +39,11 @@ type source struct {
 	methods   map[string]map[string]token.Pos // by receiver type
 	generated []string                        // files that this program wrote before
 	later     []func()                        // reads what names events, once they are known
+	declared  map[string]*declaredType        // types and those that are generated, from declareTypes on
+
+	// Of a package in a catalogue:
+	path  string // to import it
+	label string // its name; the path where another package has that name too
 }
 
 // file is one hand-written file.
