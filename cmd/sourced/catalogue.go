@@ -75,9 +75,6 @@ type catalogue struct {
 type packageEntry struct {
 	*source
 	notes      *problems // what could not be read; no mistakes
-	path       string    // to import it
-	label      string    // its name; the path where another package has that name too
-	declared   map[string]*declaredType
 	aggregates []*aggregateEntry
 	commands   []*commandEntry // of aggregates that are not in the catalogue
 	listeners  []*listenerEntry
@@ -102,8 +99,8 @@ type eventEntry struct {
 // durableName is the event's name with that of its aggregate.
 func (e *eventEntry) durableName() string { return e.aggregate.durable + "." + e.name }
 
-// doc is the first sentence above the mutator, about the generated method.
-func (e *eventEntry) doc() string {
+// summary is the first sentence above the mutator, about the generated method.
+func (e *event) summary() string {
 	text := firstSentence(e.fn.Doc)
 	if rest, ok := strings.CutPrefix(text, e.fn.Name.Name+" "); ok {
 		return e.command + " " + rest
@@ -181,7 +178,7 @@ func readPackage(f folder) (*packageEntry, error) {
 		p.aggregates = append(p.aggregates, entry)
 	}
 	slices.SortFunc(p.aggregates, func(a, b *aggregateEntry) int { return strings.Compare(a.durable, b.durable) })
-	p.declare()
+	s.declareTypes(m)
 	return p, nil
 }
 

@@ -120,11 +120,11 @@ type asyncWriter struct {
 func (d *asyncWriter) event(e *eventEntry) {
 	name := e.durableName()
 	decl := e.aggregate.pkg.declared[e.payload]
-	in := decl.scope(e.aggregate.pkg)
+	in := decl.scope(e.aggregate.pkg.source)
 	payload := d.schemas.declared(ast.NewIdent(e.payload), decl, in, in)
 	key := d.channel(name, &asyncChannel{
 		Title:   fmt.Sprintf("Event %s of aggregate %s", e.name, e.aggregate.durable),
-		Summary: e.doc(),
+		Summary: e.summary(),
 	}, asyncMessage{Name: name, Payload: payload, Schema: e.schema})
 	d.events[e] = key
 	d.operation("send."+name, key, &asyncOperation{Action: "send", Title: e.aggregate.name + "." + e.command})

@@ -131,7 +131,7 @@ func (p *packageEntry) readCommand(c *catalogue, at call) {
 		return
 	}
 	cmd := &commandEntry{pkg: p, pos: at.Pos(), name: name, variable: at.variable, doc: firstSentence(at.doc)}
-	here := scope{pkg: p, file: at.file}
+	here := scope{pkg: p.source, file: at.file}
 	sig, in := p.signature(at.file, at.Args[1])
 	switch {
 	case sig != nil && len(sig.params) == 3 && len(sig.results) == 2:
@@ -159,7 +159,7 @@ type signature struct{ params, results []ast.Expr }
 // signature returns that of a function literal, or of a function or method of
 // p named by fn; nil for any other expression.
 func (p *packageEntry) signature(f *file, fn ast.Expr) (*signature, scope) {
-	in := scope{pkg: p, file: f}
+	in := scope{pkg: p.source, file: f}
 	switch x := fn.(type) {
 	case *ast.ParenExpr:
 		return p.signature(f, x.X)
@@ -179,7 +179,7 @@ func (p *packageEntry) signature(f *file, fn ast.Expr) (*signature, scope) {
 // function returns the signature of the one function that match accepts.
 func (p *packageEntry) function(match func(*ast.FuncDecl) bool) (*signature, scope) {
 	var sig *signature
-	in := scope{pkg: p}
+	in := scope{pkg: p.source}
 	for _, f := range p.files {
 		for _, d := range f.syntax.Decls {
 			fn, ok := d.(*ast.FuncDecl)
@@ -295,25 +295,4 @@ func (c *catalogue) constantWithin(p *packageEntry, f *file, expr ast.Expr, dept
 		}
 	}
 	return "", false
-}
-
-// constantNamed finds the expression of a constant of p.
-func (p *packageEntry) constantNamed(name string) (ast.Expr, *file) {
-	for _, f := range p.files {
-		for _, d := range f.syntax.Decls {
-			d, ok := d.(*ast.GenDecl)
-			if !ok || d.Tok != token.CONST {
-				continue
-			}
-			for _, spec := range d.Specs {
-				spec := spec.(*ast.ValueSpec)
-				for i, n := range spec.Names {
-					if n.Name == name && i < len(spec.Values) {
-						return spec.Values[i], f
-					}
-				}
-			}
-		}
-	}
-	return nil, nil
 }

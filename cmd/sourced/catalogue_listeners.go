@@ -36,7 +36,7 @@ func (p *packageEntry) readTypedListener(c *catalogue, at call) {
 	if !ok || len(at.Args) != 2 {
 		return
 	}
-	in := scope{pkg: p, file: at.file}
+	in := scope{pkg: p.source, file: at.file}
 	var typ ast.Expr
 	if len(args) == 1 {
 		typ = args[0]

@@ -4,10 +4,8 @@ import (
 	"cmp"
 	"encoding/json"
 	"go/ast"
-	"go/token"
 	"math"
 	"slices"
-	"strconv"
 	"strings"
 )
 
@@ -44,23 +42,24 @@ func (t jsonTypes) MarshalJSON() ([]byte, error) {
 	return json.Marshal([]string(t))
 }
 
-// wellKnown are types of other packages whose JSON is known.
-var wellKnown = map[typeRef]*knownType{
-	{"time", "Time"}:                {jsonSchema{Type: jsonTypes{"string"}, Format: "date-time"}, true},
-	{"time", "Duration"}:            {jsonSchema{Type: jsonTypes{"integer"}, Format: "int64", Description: "Nanoseconds."}, false},
-	{"time", "Month"}:               {jsonSchema{Type: jsonTypes{"integer"}}, false},
-	{"time", "Weekday"}:             {jsonSchema{Type: jsonTypes{"integer"}}, false},
-	{"encoding/json", "RawMessage"}: {jsonSchema{}, true},
-	{"encoding/json", "Number"}:     {jsonSchema{Type: jsonTypes{"number"}}, false},
-	{"math/big", "Int"}:             {jsonSchema{Type: jsonTypes{"integer"}}, true},
-	{"math/big", "Float"}:           {jsonSchema{Type: jsonTypes{"string"}}, true},
-	{"math/big", "Rat"}:             {jsonSchema{Type: jsonTypes{"string"}}, true},
+// knownType is a type of another package whose JSON is known.
+type knownType struct {
+	schema   jsonSchema
+	methods  []string // by which it encodes itself
+	isStruct bool     // without fields that others see
 }
 
-// knownType is the schema of a type, and whether a method writes its JSON.
-type knownType struct {
-	schema  jsonSchema
-	marshal bool
+// wellKnown are types of other packages whose JSON is known.
+var wellKnown = map[typeRef]*knownType{
+	{"time", "Time"}:                {jsonSchema{Type: jsonTypes{"string"}, Format: "date-time"}, []string{"MarshalJSON", "MarshalText"}, true},
+	{"time", "Duration"}:            {schema: jsonSchema{Type: jsonTypes{"integer"}, Format: "int64", Description: "Nanoseconds."}},
+	{"time", "Month"}:               {schema: jsonSchema{Type: jsonTypes{"integer"}}},
+	{"time", "Weekday"}:             {schema: jsonSchema{Type: jsonTypes{"integer"}}},
+	{"encoding/json", "RawMessage"}: {schema: jsonSchema{}, methods: []string{"MarshalJSON"}},
+	{"encoding/json", "Number"}:     {schema: jsonSchema{Type: jsonTypes{"number"}}},
+	{"math/big", "Int"}:             {jsonSchema{Type: jsonTypes{"integer"}}, []string{"MarshalJSON", "MarshalText"}, true},
+	{"math/big", "Float"}:           {jsonSchema{Type: jsonTypes{"string"}}, []string{"MarshalText"}, true},
+	{"math/big", "Rat"}:             {jsonSchema{Type: jsonTypes{"string"}}, []string{"MarshalText"}, true},
 }
 
 // schemas are the components of an AsyncAPI document: one schema for each
@@ -174,23 +173,10 @@ func (b *schemas) array(x *ast.ArrayType, in scope) *jsonSchema {
 	if x.Len == nil {
 		return nullable(s)
 	}
-	if n, ok := in.pkg.length(x.Len); ok {
+	if n, ok := intLiteral(in.pkg.constantValue(x.Len)); ok {
 		s.MinItems, s.MaxItems = &n, &n
 	}
 	return s
-}
-
-// length is the value of a literal, or of a constant that is one.
-func (p *packageEntry) length(expr ast.Expr) (int, bool) {
-	if id, ok := expr.(*ast.Ident); ok {
-		expr, _ = p.constantNamed(id.Name)
-	}
-	lit, ok := expr.(*ast.BasicLit)
-	if !ok || lit.Kind != token.INT {
-		return 0, false
-	}
-	n, err := strconv.ParseInt(lit.Value, 0, 32)
-	return int(n), err == nil
 }
 
 // mapping is the schema of a map. A nil map is null.
@@ -198,52 +184,43 @@ func (b *schemas) mapping(x *ast.MapType, in scope) *jsonSchema {
 	s := &jsonSchema{Type: jsonTypes{"object", "null"}, AdditionalProperties: b.of(x.Value, in)}
 	kind, _ := in.kind(x.Key)
 	if id, ok := kind.(*ast.Ident); ok {
-		if key := basic(id.Name); key != nil && slices.Equal(key.Type, jsonTypes{"integer"}) && !in.marshalsText(x.Key) {
+		if key := basic(id.Name); key != nil && slices.Equal(key.Type, jsonTypes{"integer"}) && !in.encodes(x.Key, "MarshalText") {
 			s.PropertyNames = &jsonSchema{Pattern: "^-?[0-9]+$"}
 		}
 	}
 	return s
 }
 
-// marshalsText reports whether keys of that type are written by a method.
-func (in scope) marshalsText(key ast.Expr) bool {
-	t, _ := in.lookup(key)
-	return t != nil && in.pkg.methods[t.name]["MarshalText"] != 0
-}
-
 // object is the schema of a struct.
 func (b *schemas) object(x *ast.StructType, in scope) *jsonSchema {
-	fields, unknown := in.jsonFields(x)
+	fields, foreign := in.jsonFields(x)
 	s := &jsonSchema{Type: jsonTypes{"object"}}
 	for _, f := range fields {
 		if s.Properties == nil {
 			s.Properties = map[string]*jsonSchema{}
 		}
 		fs := b.of(f.expr, f.in)
-		if f.quoted && f.quotes() {
+		if f.has("string") && f.quotes() {
 			fs = &jsonSchema{Type: jsonTypes{"string"}}
-			if _, pointer := f.expr.(*ast.StarExpr); pointer {
+			if _, pointer := pointee(f.expr); pointer {
 				fs = nullable(fs)
 			}
 		}
 		s.Properties[f.name] = fs
-		if !f.optional {
+		if !f.optional() {
 			s.Required = append(s.Required, f.name)
 		}
 	}
-	if len(unknown) > 0 {
-		s.Description = "With the fields of " + strings.Join(unknown, ", ") + "."
+	if names := foreignNames(foreign); names != nil {
+		s.Description = "With the fields of " + strings.Join(names, ", ") + "."
 	}
 	return s
 }
 
 // quotes reports whether the option string of f's tag counts: for booleans,
 // numbers and strings.
-func (f schemaField) quotes() bool {
-	expr := f.expr
-	if star, ok := expr.(*ast.StarExpr); ok {
-		expr = star.X
-	}
+func (f jsonField) quotes() bool {
+	expr, _ := pointee(f.expr)
 	kind, at := f.in.kind(expr)
 	id, ok := kind.(*ast.Ident)
 	return ok && id.Name != "any" && at.pkg.declared[id.Name] == nil && basic(id.Name) != nil
@@ -292,7 +269,7 @@ func (b *schemas) below(expr ast.Expr, in scope) *jsonSchema {
 	kind, at := in.kind(expr)
 	if _, named := kind.(*ast.SelectorExpr); named {
 		ref, ok := at.imported(kind)
-		if known := wellKnown[ref]; ok && known != nil && !known.marshal {
+		if known := wellKnown[ref]; ok && known != nil && known.methods == nil {
 			s := known.schema
 			return &s
 		}
@@ -307,79 +284,39 @@ func (b *schemas) below(expr ast.Expr, in scope) *jsonSchema {
 
 // marshaled is the schema of a type whose JSON a method writes, its own or one
 // of an embedded type, and how that is said. It is nil for other types.
-func (p *packageEntry) marshaled(t *declaredType) (*jsonSchema, string) {
-	return p.marshaledBeside(t, map[*declaredType]bool{})
-}
-
-// marshaledBeside is marshaled for a type that others embed, which were asked:
-// structs may embed each other by pointers.
-func (p *packageEntry) marshaledBeside(t *declaredType, asked map[*declaredType]bool) (*jsonSchema, string) {
-	if asked[t] {
+func (s *source) marshaled(t *declaredType) (*jsonSchema, string) {
+	e := t.scope(s).encoder(t)
+	if e == nil {
 		return nil, ""
 	}
-	asked[t] = true
-	for _, name := range []string{"MarshalJSON", "MarshalText"} {
-		fn := p.method(t.name, name)
-		if fn == nil {
-			continue
-		}
-		by := "as its method " + name + " writes it"
-		// A method of the pointer is not called for every value.
-		if _, pointer := fn.Recv.List[0].Type.(*ast.StarExpr); name == "MarshalText" && !pointer {
-			return &jsonSchema{Type: jsonTypes{"string"}}, by
-		}
-		return &jsonSchema{Description: t.name + " is written " + by + "."}, by
+	var schema jsonSchema
+	by := "as its method " + e.method + " writes it"
+	switch {
+	case e.known != nil:
+		schema = e.known.schema
+	case e.method == "MarshalText" && !s.onPointer(e.by.name, e.method):
+		schema.Type = jsonTypes{"string"}
+	default:
+		schema.Description = e.by.name + " is written " + by + "."
 	}
-	in := t.scope(p)
-	if next, _ := in.lookup(t.expr); t.alias && next != nil {
-		return p.marshaledBeside(next, asked)
+	if e.embedded.expr != nil {
+		by = "as the embedded " + e.embedded.in.text(e.embedded.expr) + " is written"
 	}
-	st, ok := t.expr.(*ast.StructType)
-	if !ok {
-		return nil, ""
-	}
-	var found *jsonSchema
-	by := ""
-	for _, f := range st.Fields.List {
-		if len(f.Names) > 0 {
-			continue
-		}
-		embedded := f.Type
-		if star, ok := embedded.(*ast.StarExpr); ok {
-			embedded = star.X
-		}
-		var s *jsonSchema
-		if ref, ok := in.imported(embedded); ok {
-			if known := wellKnown[ref]; known != nil && known.marshal {
-				copied := known.schema
-				s = &copied
-			}
-		} else if other, _ := in.lookup(embedded); other != nil {
-			s, _ = p.marshaledBeside(other, asked)
-		}
-		if s != nil && found != nil { // the methods of two hide each other
-			return nil, ""
-		}
-		if s != nil {
-			found, by = s, "as the embedded "+in.text(embedded)+" is written"
-		}
-	}
-	return found, by
+	return &schema, by
 }
 
-// method finds the declaration of a method of p.
-func (p *packageEntry) method(typ, name string) *ast.FuncDecl {
-	if p.methods[typ][name] == 0 {
-		return nil
-	}
-	for _, f := range p.files {
+// onPointer reports whether a method has a pointer as its receiver. It is not
+// called for every value.
+func (s *source) onPointer(typ, method string) bool {
+	for _, f := range s.files {
 		for _, d := range f.syntax.Decls {
-			if fn, ok := d.(*ast.FuncDecl); ok && fn.Recv != nil && fn.Name.Name == name && receiverType(fn) == typ {
-				return fn
+			if fn, ok := d.(*ast.FuncDecl); ok && fn.Recv != nil && fn.Name.Name == method && receiverType(fn) == typ {
+				_, pointer := fn.Recv.List[0].Type.(*ast.StarExpr)
+				return pointer
 			}
 		}
 	}
-	return nil
+	return false
 }
 
 // componentKey makes name a key of components.

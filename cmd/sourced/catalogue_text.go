@@ -188,7 +188,7 @@ func (e *eventEntry) method() string {
 
 func (t *textWriter) event(e *eventEntry) {
 	t.line(3, quotedName(e.name), fmt.Sprint("schema ", e.schema), e.payload)
-	if doc := e.doc(); doc != "" {
+	if doc := e.summary(); doc != "" {
 		t.line(4, doc)
 	}
 	var rows [][]string
@@ -239,7 +239,7 @@ func (p *packageEntry) reachedTypes() []*declaredType {
 	for _, a := range p.aggregates {
 		for _, e := range a.events {
 			for _, f := range e.eventFields() {
-				scope{pkg: p, file: e.file}.reached(f.expr, found)
+				scope{pkg: p.source, file: e.file}.reached(f.expr, found)
 			}
 		}
 		for _, c := range a.commands {
@@ -251,7 +251,7 @@ func (p *packageEntry) reachedTypes() []*declaredType {
 	}
 	var all []*declaredType
 	for _, name := range slices.Sorted(maps.Keys(found)) {
-		if found[name].event == nil {
+		if !found[name].payload {
 			all = append(all, found[name])
 		}
 	}
@@ -262,6 +262,48 @@ func (c *commandEntry) reached(p *packageEntry, found map[string]*declaredType) 
 	if c.pkg == p && c.in.expr != nil {
 		c.in.in.reached(c.in.expr, found)
 		c.out.in.reached(c.out.expr, found)
+	}
+}
+
+// reached adds the declared types that expr names to found, those of their
+// fields included.
+func (in scope) reached(expr ast.Expr, found map[string]*declaredType) {
+	switch x := expr.(type) {
+	case *ast.ParenExpr:
+		in.reached(x.X, found)
+	case *ast.StarExpr:
+		in.reached(x.X, found)
+	case *ast.ArrayType:
+		in.reached(x.Elt, found)
+	case *ast.MapType:
+		in.reached(x.Key, found)
+		in.reached(x.Value, found)
+	case *ast.StructType:
+		fields, _ := in.jsonFields(x)
+		for _, f := range fields {
+			f.in.reached(f.expr, found)
+		}
+	case *ast.IndexExpr:
+		in.reached(x.X, found)
+		in.reached(x.Index, found)
+	case *ast.IndexListExpr:
+		in.reached(x.X, found)
+		for _, arg := range x.Indices {
+			in.reached(arg, found)
+		}
+	case *ast.Ident:
+		if arg, ok := in.args[x.Name]; ok {
+			if arg.in.pkg != nil {
+				arg.in.reached(arg.expr, found)
+			}
+			return
+		}
+		t := in.pkg.declared[x.Name]
+		if t == nil || found[t.name] != nil {
+			return
+		}
+		found[t.name] = t
+		t.scope(in.pkg).reached(t.expr, found)
 	}
 }
 
@@ -292,20 +334,20 @@ func (t *textWriter) declared(p *packageEntry, decl *declaredType) {
 	if decl.doc != "" {
 		t.line(3, decl.doc)
 	}
-	fields, unknown := decl.scope(p).jsonFields(st)
+	fields, foreign := decl.scope(p.source).jsonFields(st)
 	var rows [][]string
 	for _, f := range fields {
 		notes := ""
-		if f.optional {
+		if f.optional() {
 			notes = "optional"
 		}
-		if f.quoted {
+		if f.has("string") {
 			notes = strings.TrimPrefix(notes+", in a string", ", ")
 		}
 		rows = append(rows, []string{f.name, f.in.text(f.expr), f.goName, notes})
 	}
 	t.table(3, rows)
-	for _, other := range unknown {
+	for _, other := range foreignNames(foreign) {
 		t.line(3, "and the fields of "+other)
 	}
 }

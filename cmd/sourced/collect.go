@@ -349,22 +349,13 @@ func structTag(lit *ast.BasicLit) reflect.StructTag {
 
 // embeddedName is the name of the field that embedding t makes.
 func embeddedName(t ast.Expr) *ast.Ident {
-	for {
-		switch x := t.(type) {
-		case *ast.StarExpr:
-			t = x.X
-		case *ast.IndexExpr:
-			t = x.X
-		case *ast.IndexListExpr:
-			t = x.X
-		case *ast.SelectorExpr:
-			return x.Sel
-		case *ast.Ident:
-			return x
-		default:
-			return &ast.Ident{NamePos: t.Pos(), Name: "_"}
-		}
+	switch x := typeName(t).(type) {
+	case *ast.SelectorExpr:
+		return x.Sel
+	case *ast.Ident:
+		return x
 	}
+	return &ast.Ident{NamePos: t.Pos(), Name: "_"}
 }
 
 // unstorable says what t is when no codec can store it, and "" otherwise.

@@ -20,7 +20,7 @@ func (g *emitter) jsonMethods(f *file, typ string, fields []field) {
 	types := make([]jsonType, len(fields))
 	for i, fld := range fields {
 		t, ok := g.jsonType(f, fld.expr)
-		if !ok || !plainKey(fld.tag) || fld.name == "AppendJSON" || fld.name == "DecodeJSON" {
+		if !ok || !isPlain(fld.tag, "_-.") || fld.name == "AppendJSON" || fld.name == "DecodeJSON" {
 			return
 		}
 		types[i] = t

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode"
 )
 
 // jsonType is a field's type as the JSON methods see it.
@@ -108,7 +107,7 @@ var jsonMethodNames = []string{
 // jsonNamed is jsonType for a type of the package.
 func (g *emitter) jsonNamed(spec *ast.TypeSpec) (jsonType, bool) {
 	name := spec.Name.Name
-	if spec.TypeParams != nil || g.hasJSONMethods(name) || slices.Contains(jsonLocals, name) {
+	if spec.TypeParams != nil || g.im.hasMethod(name, jsonMethodNames...) || slices.Contains(jsonLocals, name) {
 		return jsonType{}, false
 	}
 	f := g.im.fileOf(spec.Pos())
@@ -131,13 +130,6 @@ func (g *emitter) jsonNamed(spec *ast.TypeSpec) (jsonType, bool) {
 	return t, ok
 }
 
-func (g *emitter) hasJSONMethods(typ string) bool {
-	return slices.ContainsFunc(jsonMethodNames, func(name string) bool {
-		_, has := g.im.methods[typ][name]
-		return has
-	})
-}
-
 // jsonLocals are the names that the JSON methods use. What the package declares
 // by one of them stays out of their way.
 var jsonLocals = strings.Fields("e enc dec v i x dst data plainjson append new nil error byte string bool int64 uint64 float32 float64")
@@ -150,17 +142,10 @@ func (g *emitter) jsonAllowed(typ string) bool {
 			return false
 		}
 	}
-	return !g.hasJSONMethods(typ) && !slices.ContainsFunc(g.im.files, func(f *file) bool {
+	return !g.im.hasMethod(typ, jsonMethodNames...) && !slices.ContainsFunc(g.im.files, func(f *file) bool {
 		return slices.ContainsFunc(f.imports, func(spec *ast.ImportSpec) bool {
 			return spec.Name != nil && spec.Name.Name == "plainjson"
 		})
-	})
-}
-
-// plainKey reports whether a key stands in JSON and in a tag as it is.
-func plainKey(key string) bool {
-	return key != "" && !strings.ContainsFunc(key, func(r rune) bool {
-		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && r != '_' && r != '-' && r != '.'
 	})
 }
 

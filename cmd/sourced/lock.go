@@ -20,23 +20,23 @@ type shape struct {
 // shapes returns all schemas that the source knows the shape of: the current
 // ones, and the older ones that an upcaster reads as a struct.
 func (s *source) shapes(m *model) map[lockID]shape {
+	s.declareTypes(m)
 	all := map[lockID]shape{}
 	for _, a := range m.aggregates {
 		if a.snapshot > 0 {
-			lines, ok := s.payloadShape(m, a.prefix+"Snapshot", payload{a.file, a.snapshotFields()})
+			lines, ok := s.payloadShape(a.prefix + "Snapshot")
 			if !ok {
 				s.addf(a.snapshotPos, "the snapshot of %s has more than %d fields, nested ones included: tag one `snapshot:\"-\"`", a.name, maxSteps)
 			}
 			all[lockID{a.durable, "", a.snapshot}] = shape{layout: layout{fields: lines}, pos: a.snapshotPos, params: a.snapshotFields()}
 		}
 		for _, e := range a.events {
-			fields := e.eventFields()
-			lines, ok := s.payloadShape(m, e.payload, payload{e.file, fields})
+			lines, ok := s.payloadShape(e.payload)
 			if !ok {
 				s.addf(e.pos, "event %q has more than %d fields, nested ones included: record less", e.name, maxSteps)
 			}
-			all[lockID{a.durable, e.name, e.schema}] = shape{layout: layout{fields: lines}, pos: e.pos, params: fields}
-			s.addRead(m, all, lockID{a.durable, e.name, 0}, e.upcasts)
+			all[lockID{a.durable, e.name, e.schema}] = shape{layout: layout{fields: lines}, pos: e.pos, params: e.eventFields()}
+			s.addRead(all, lockID{a.durable, e.name, 0}, e.upcasts)
 		}
 		for _, fm := range a.former {
 			if fm.fn == nil {
@@ -44,18 +44,18 @@ func (s *source) shapes(m *model) map[lockID]shape {
 			}
 			reads := maps.Clone(fm.upcasts)
 			reads[fm.schema] = &upcast{file: fm.file, fn: fm.fn, pos: fm.pos, in: s.text(fm.in)}
-			s.addRead(m, all, lockID{a.durable, fm.name, 0}, reads)
+			s.addRead(all, lockID{a.durable, fm.name, 0}, reads)
 		}
 	}
 	return all
 }
 
 // addRead adds the schemas of a series that functions read as structs.
-func (s *source) addRead(m *model, all map[lockID]shape, id lockID, reads map[uint32]*upcast) {
+func (s *source) addRead(all map[lockID]shape, id lockID, reads map[uint32]*upcast) {
 	for from, up := range reads {
 		id.schema = from
 		in := up.fn.Type.Params.List[0].Type
-		if lines, ok := s.structShape(m, in, up.file); ok {
+		if lines, ok := s.structShape(in, up.file); ok {
 			all[id] = shape{layout: layout{fields: lines}, pos: in.Pos(), upcast: up}
 		}
 	}

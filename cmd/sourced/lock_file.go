@@ -196,8 +196,10 @@ func (p *lockParser) field(text string) {
 		return
 	}
 	l := p.layouts[*p.current]
+	path := text[:len(text)-len(rest)]
+	several := strings.HasSuffix(strings.TrimSpace(path), "*") // a struct may embed several types
 	for _, other := range l.fields {
-		if other == text || name != "*" && strings.HasPrefix(other, text[:len(text)-len(rest)]) {
+		if other == text || !several && strings.HasPrefix(other, path) {
 			p.addf("the field %s is recorded twice: %s", clip(name), restore)
 			return
 		}
@@ -268,12 +270,10 @@ func formatLock(layouts map[lockID]layout) []byte {
 // plainName is a durable name as the lock writes it: in quotes where it has
 // characters that a name seldom has.
 func plainName(name string) string {
-	for _, r := range name {
-		if !strings.ContainsRune("-_./:", r) && !unicode.IsLetter(r) && !unicode.IsDigit(r) {
-			return strconv.Quote(name)
-		}
+	if isPlain(name, "-_./:") {
+		return name
 	}
-	return name
+	return strconv.Quote(name)
 }
 
 // sortedIDs orders by aggregate, event and schema; snapshots stand behind the

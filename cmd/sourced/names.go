@@ -60,6 +60,14 @@ func snake(name string) string {
 	return b.String()
 }
 
+// isPlain reports whether name is not empty, and has letters, digits and the
+// characters in others alone.
+func isPlain(name, others string) bool {
+	return name != "" && !strings.ContainsFunc(name, func(r rune) bool {
+		return !strings.ContainsRune(others, r) && !unicode.IsLetter(r) && !unicode.IsDigit(r)
+	})
+}
+
 // payloadName is the Go type of an event's payload: "initialized" of Todo is
 // TodoInitialized. The aggregate's own name in front of a dotted event name
 // adds nothing: "todo.renamed" is TodoRenamed.

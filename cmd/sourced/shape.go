@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"go/ast"
-	"go/token"
 	"slices"
 	"strconv"
 	"strings"
@@ -24,41 +23,23 @@ const maxSteps = 20_000
 // an embedded type of another package adds, or a payload that encodes itself.
 type shaper struct {
 	*source
-	payloads map[string]payload // generated types by name
-	lines    []string
-	open     []expansion // the named types around what is written now
-	steps    int
-}
-
-// payload is a struct that this program generates.
-type payload struct {
-	file   *file
-	fields []field
+	lines []string
+	open  []expansion // the named types around what is written now
+	steps int
 }
 
 // expansion is a named type that is being written, with its arguments, and where.
 type expansion struct{ name, path string }
 
-// typeScope is where a type expression stands: its file says what package names
-// mean, and params what type parameters do.
-type typeScope struct {
-	file   *file
-	params map[string]argument
-}
-
-// argument is what stands for a type parameter.
-type argument struct {
-	expr  ast.Expr
-	scope typeScope
-}
-
-// payloadShape returns the sorted lines of a generated struct, called name.
-func (s *source) payloadShape(m *model, name string, p payload) (lines []string, ok bool) {
-	w := &shaper{source: s, payloads: m.payloads(), open: []expansion{{name, ""}}}
-	if method := w.method(name); method != "" {
-		w.lines = []string{"* " + name + "(" + method + ")"}
+// payloadShape returns the sorted lines of the generated struct called name.
+func (s *source) payloadShape(name string) (lines []string, ok bool) {
+	w := &shaper{source: s, open: []expansion{{name, ""}}}
+	t := s.declared[name]
+	in := t.scope(s)
+	if e := in.encoder(t); e != nil {
+		w.lines = []string{"* " + name + "(" + e.method + ")"}
 	} else {
-		w.payload("", p)
+		w.typ("", t.expr, in)
 	}
 	return w.done()
 }
@@ -66,9 +47,9 @@ func (s *source) payloadShape(m *model, name string, p payload) (lines []string,
 // structShape is payloadShape of the struct that t, in f, is or points to. It is
 // not ok for anything else, and for a type that encodes itself: only its own code knows
 // what that reads.
-func (s *source) structShape(m *model, t ast.Expr, f *file) (lines []string, ok bool) {
-	w := &shaper{source: s, payloads: m.payloads()}
-	if strings.TrimLeft(w.typ("", t, typeScope{file: f}), "*") != "struct" {
+func (s *source) structShape(t ast.Expr, f *file) (lines []string, ok bool) {
+	w := &shaper{source: s}
+	if strings.TrimLeft(w.typ("", t, scope{pkg: s, file: f}), "*") != "struct" {
 		return nil, false
 	}
 	return w.done()
@@ -87,37 +68,13 @@ func (w *shaper) step() bool {
 
 func (w *shaper) tooLarge() bool { return w.steps > maxSteps }
 
-// payloads are the types that the generated files declare.
-func (m *model) payloads() map[string]payload {
-	all := map[string]payload{}
-	for _, a := range m.aggregates {
-		if a.snapshot > 0 {
-			all[a.prefix+"Snapshot"] = payload{a.file, a.fields}
-		}
-		for _, e := range a.events {
-			all[e.payload] = payload{e.file, e.eventFields()}
-		}
-	}
-	return all
-}
-
-func (w *shaper) payload(path string, p payload) {
-	for _, f := range p.fields {
-		w.field(path, jsonField{name: f.tag, expr: f.expr, scope: typeScope{file: p.file}})
-	}
-}
-
 // field writes one field of a struct at path, and what is inside it.
 func (w *shaper) field(path string, f jsonField) {
 	if w.step() {
 		return
 	}
-	if f.name == "" { // embedded, of another package
-		w.lines = append(w.lines, joinPath(path, "*")+" "+w.typ(path, f.expr, f.scope))
-		return
-	}
 	path = joinPath(path, plain(f.name))
-	line := path + " " + w.typ(path, f.expr, f.scope)
+	line := path + " " + w.typ(path, f.expr, f.in)
 	for _, option := range f.options {
 		if changesBytes(option, line[len(path)+1:]) {
 			line += " " + option
@@ -150,17 +107,17 @@ func changesBytes(option, typ string) bool {
 
 // typ writes the type t, whose value stands at path: its text, and a line for
 // each field inside.
-func (w *shaper) typ(path string, t ast.Expr, sc typeScope) string {
+func (w *shaper) typ(path string, t ast.Expr, in scope) string {
 	if w.step() {
 		return ""
 	}
 	switch t := t.(type) {
 	case *ast.ParenExpr:
-		return w.typ(path, t.X, sc)
+		return w.typ(path, t.X, in)
 	case *ast.StarExpr:
-		return "*" + w.typ(path, t.X, sc)
+		return "*" + w.typ(path, t.X, in)
 	case *ast.ArrayType:
-		elem := w.typ(path+"[]", t.Elt, sc)
+		elem := w.typ(path+"[]", t.Elt, in)
 		switch {
 		case t.Len != nil:
 			return "[" + w.length(t.Len) + "]" + elem
@@ -169,10 +126,14 @@ func (w *shaper) typ(path string, t ast.Expr, sc typeScope) string {
 		}
 		return "[]" + elem
 	case *ast.MapType:
-		return "map[" + w.typ(path+"{key}", t.Key, sc) + "]" + w.typ(path+"{}", t.Value, sc)
+		return "map[" + w.typ(path+"{key}", t.Key, in) + "]" + w.typ(path+"{}", t.Value, in)
 	case *ast.StructType:
-		for _, f := range w.jsonFields(t, sc) {
+		fields, foreign := in.jsonFields(t)
+		for _, f := range fields {
 			w.field(path, f)
+		}
+		for _, f := range foreign {
+			w.lines = append(w.lines, joinPath(path, "*")+" "+w.typ(path, f.expr, f.in))
 		}
 		return "struct"
 	case *ast.InterfaceType:
@@ -180,59 +141,61 @@ func (w *shaper) typ(path string, t ast.Expr, sc typeScope) string {
 			return "any"
 		}
 		return "interface"
-	case *ast.Ident:
-		return w.named(path, t.Name, nil, sc, true)
+	case *ast.Ident, *ast.IndexExpr, *ast.IndexListExpr:
+		return w.named(path, t, in)
 	case *ast.SelectorExpr:
-		return w.foreign(t, sc)
-	case *ast.IndexExpr:
-		return w.instance(path, t.X, []ast.Expr{t.Index}, sc)
-	case *ast.IndexListExpr:
-		return w.instance(path, t.X, t.Indices, sc)
+		return w.foreign(t, in)
 	}
 	return printable(w.text(t))
 }
 
-// instance writes a generic type with its arguments.
-func (w *shaper) instance(path string, t ast.Expr, args []ast.Expr, sc typeScope) string {
-	if id, ok := t.(*ast.Ident); ok {
-		return w.named(path, id.Name, args, sc, true)
+// named writes a type that has a name, and perhaps type arguments.
+func (w *shaper) named(path string, t ast.Expr, in scope) string {
+	if decl, inner := in.lookup(t); decl != nil {
+		return w.declaredAt(path, t, in, decl, inner, true)
 	}
-	var texts []string
-	for i, arg := range args {
-		texts = append(texts, w.typ(path+"<"+strconv.Itoa(i+1)+">", arg, sc))
-	}
-	return w.typ(path, t, sc) + "[" + strings.Join(texts, ", ") + "]"
-}
-
-// named writes a type that has a name in this package. Without methods, it is
-// written as the underlying type of another one, which inherits none.
-func (w *shaper) named(path, name string, args []ast.Expr, sc typeScope, methods bool) string {
-	if arg, ok := sc.params[name]; ok {
-		return w.typ(path, arg.expr, arg.scope)
-	}
-	spec := w.types[name]
-	generated, isPayload := w.payloads[name]
-	if spec == nil && !isPayload {
-		switch name {
+	var args []ast.Expr
+	switch x := t.(type) {
+	case *ast.Ident:
+		if arg, ok := in.args[x.Name]; ok {
+			return w.typ(path, arg.expr, arg.in)
+		}
+		switch x.Name {
 		case "byte":
 			return "uint8"
 		case "rune":
 			return "int32"
 		}
-		return name
+		return x.Name
+	case *ast.IndexExpr:
+		t, args = x.X, []ast.Expr{x.Index}
+	case *ast.IndexListExpr:
+		t, args = x.X, x.Indices
+	}
+	var texts []string
+	for i, arg := range args {
+		texts = append(texts, w.typ(path+"<"+strconv.Itoa(i+1)+">", arg, in))
+	}
+	return w.typ(path, t, in) + "[" + strings.Join(texts, ", ") + "]"
+}
+
+// declaredAt writes the type decl of this package, which t names in the scope in.
+// Without methods, it is written as the underlying type of another one, which
+// inherits none.
+func (w *shaper) declaredAt(path string, t ast.Expr, in scope, decl *declaredType, inner scope, methods bool) string {
+	if decl.sealed != nil {
+		return decl.name
 	}
 	if methods {
-		method := w.method(name)
-		if spec != nil {
-			method = w.encoder(spec, nil)
-		}
-		if method != "" {
-			return name + "(" + method + ")"
+		// What a type of another package adds, * shows.
+		if e := inner.encoder(decl); e != nil && e.known == nil {
+			return e.of.name + "(" + e.method + ")"
 		}
 	}
-	full := name
-	for _, arg := range args {
-		full += " " + w.resolved(arg, sc)
+	full := in.text(t)
+	// A generic type may have a part of itself, with ever longer arguments.
+	if w.steps += (len(full) - len(decl.name)) / 4; w.tooLarge() {
+		return ""
 	}
 	for _, e := range w.open {
 		if e.name == full {
@@ -241,143 +204,22 @@ func (w *shaper) named(path, name string, args []ast.Expr, sc typeScope, methods
 	}
 	w.open = append(w.open, expansion{full, path})
 	defer func() { w.open = w.open[:len(w.open)-1] }()
-	if spec == nil {
-		w.payload(path, generated)
-		return "struct"
+	methods = methods && decl.alias // an alias is the other type
+	below := ast.Unparen(decl.expr)
+	if sel, ok := below.(*ast.SelectorExpr); ok && !methods {
+		return "underlying(" + w.foreign(sel, inner) + ")"
 	}
-	inner := w.inside(spec, args, sc)
-	if spec.Assign.IsValid() { // an alias is the other type
-		return w.typ(path, spec.Type, inner)
+	if other, at := inner.lookup(below); other != nil {
+		return w.declaredAt(path, below, inner, other, at, methods)
 	}
-	switch t := ast.Unparen(spec.Type).(type) {
-	case *ast.Ident:
-		return w.named(path, t.Name, nil, inner, false)
-	case *ast.IndexExpr:
-		if id, ok := t.X.(*ast.Ident); ok {
-			return w.named(path, id.Name, []ast.Expr{t.Index}, inner, false)
-		}
-	case *ast.IndexListExpr:
-		if id, ok := t.X.(*ast.Ident); ok {
-			return w.named(path, id.Name, t.Indices, inner, false)
-		}
-	case *ast.SelectorExpr:
-		return "underlying(" + w.foreign(t, inner) + ")"
-	}
-	return w.typ(path, spec.Type, inner)
-}
-
-// resolved is the text of t with arguments in the place of type parameters.
-func (w *shaper) resolved(t ast.Expr, sc typeScope) string {
-	if w.step() {
-		return ""
-	}
-	switch t := t.(type) {
-	case *ast.Ident:
-		if arg, ok := sc.params[t.Name]; ok {
-			return w.resolved(arg.expr, arg.scope)
-		}
-	case *ast.StarExpr:
-		return "*" + w.resolved(t.X, sc)
-	case *ast.ArrayType:
-		if t.Len == nil {
-			return "[]" + w.resolved(t.Elt, sc)
-		}
-		return "[" + w.text(t.Len) + "]" + w.resolved(t.Elt, sc)
-	case *ast.MapType:
-		return "map[" + w.resolved(t.Key, sc) + "]" + w.resolved(t.Value, sc)
-	case *ast.IndexExpr:
-		return w.text(t.X) + "[" + w.resolved(t.Index, sc) + "]"
-	case *ast.IndexListExpr:
-		text := w.text(t.X)
-		for _, index := range t.Indices {
-			text += "[" + w.resolved(index, sc) + "]"
-		}
-		return text
-	}
-	return w.text(t)
-}
-
-// inside is the scope of what spec declares, with args for its type parameters.
-func (s *source) inside(spec *ast.TypeSpec, args []ast.Expr, sc typeScope) typeScope {
-	inner := typeScope{file: s.fileOf(spec.Pos())}
-	if spec.TypeParams == nil {
-		return inner
-	}
-	inner.params = map[string]argument{}
-	i := 0
-	for _, group := range spec.TypeParams.List {
-		for _, n := range group.Names {
-			if i < len(args) {
-				inner.params[n.Name] = argument{args[i], sc}
-			}
-			i++
-		}
-	}
-	return inner
-}
-
-// encoder returns the method by which values of the type encode themselves, its
-// own or that of an embedded type, and "" without.
-func (w *shaper) encoder(spec *ast.TypeSpec, around []string) string {
-	name := spec.Name.Name
-	if method := w.method(name); method != "" {
-		return method
-	}
-	st, ok := spec.Type.(*ast.StructType)
-	if !ok || w.step() || slices.Contains(around, name) {
-		return ""
-	}
-	found := ""
-	for _, fd := range st.Fields.List {
-		if len(fd.Names) > 0 {
-			continue
-		}
-		if embedded := w.types[embeddedName(fd.Type).Name]; embedded != nil && isLocal(fd.Type) {
-			if method := w.encoder(embedded, append(around, name)); method != "" {
-				if found != "" {
-					return "" // neither is promoted
-				}
-				found = method
-			}
-		}
-	}
-	return found
-}
-
-// method returns the method by which the type called name encodes itself, and
-// "" without.
-func (s *source) method(name string) string {
-	for _, method := range []string{"MarshalJSON", "MarshalText"} {
-		if _, ok := s.methods[name][method]; ok {
-			return method
-		}
-	}
-	return ""
-}
-
-// isLocal reports whether the embedded type t has no package in front.
-func isLocal(t ast.Expr) bool {
-	if star, ok := t.(*ast.StarExpr); ok {
-		t = star.X
-	}
-	switch x := t.(type) {
-	case *ast.IndexExpr:
-		t = x.X
-	case *ast.IndexListExpr:
-		t = x.X
-	}
-	_, ok := t.(*ast.Ident)
-	return ok
+	return w.typ(path, below, inner)
 }
 
 // foreign writes a type of another package under the package's path, so that
 // an alias makes no difference.
-func (w *shaper) foreign(t *ast.SelectorExpr, sc typeScope) string {
-	if x, ok := t.X.(*ast.Ident); ok && sc.file != nil {
-		if spec := sc.file.importOf(x.Name, nil); spec != nil {
-			importPath, _ := strconv.Unquote(spec.Path.Value)
-			return printable(importPath + "." + t.Sel.Name)
-		}
+func (w *shaper) foreign(t *ast.SelectorExpr, in scope) string {
+	if ref, ok := in.imported(t); ok {
+		return printable(ref.path + "." + ref.name)
 	}
 	return printable(w.text(t))
 }
@@ -385,52 +227,20 @@ func (w *shaper) foreign(t *ast.SelectorExpr, sc typeScope) string {
 // length writes the length of an array: a number, also where a constant of the
 // package stands for it.
 func (s *source) length(t ast.Expr) string {
-	if id, ok := t.(*ast.Ident); ok {
-		if value := s.constant(id.Name); value != nil {
-			t = value
-		}
-	}
-	if lit, ok := t.(*ast.BasicLit); ok {
-		if n, err := strconv.ParseUint(lit.Value, 0, 63); err == nil {
-			return strconv.FormatUint(n, 10)
-		}
+	t = s.constantValue(t)
+	if n, ok := intLiteral(t); ok {
+		return strconv.Itoa(n)
 	}
 	return printable(s.text(t))
-}
-
-// constant is the expression that the package declares the constant name with.
-func (s *source) constant(name string) ast.Expr {
-	for _, f := range s.files {
-		for _, d := range f.syntax.Decls {
-			d, ok := d.(*ast.GenDecl)
-			if !ok || d.Tok != token.CONST {
-				continue
-			}
-			for _, spec := range d.Specs {
-				spec := spec.(*ast.ValueSpec)
-				for i, n := range spec.Names {
-					if n.Name == name && i < len(spec.Values) {
-						return spec.Values[i]
-					}
-				}
-			}
-		}
-	}
-	return nil
 }
 
 // plain is name as the lock writes it: in quotes where it has other characters
 // than letters, digits, - and _.
 func plain(name string) string {
-	for _, r := range name {
-		if r != '-' && r != '_' && !unicode.IsLetter(r) && !unicode.IsDigit(r) {
-			return strconv.Quote(name)
-		}
+	if isPlain(name, "-_") {
+		return name
 	}
-	if name == "" {
-		return `""`
-	}
-	return name
+	return strconv.Quote(name)
 }
 
 // printable is text on one line.
@@ -440,5 +250,5 @@ func printable(text string) string {
 			return '?'
 		}
 		return r
-	}, strings.Join(strings.Fields(text), " "))
+	}, oneLine(text))
 }

@@ -12,6 +12,8 @@ import (
 	"go/types"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -37,6 +39,11 @@ type source struct {
 	methods   map[string]map[string]token.Pos // by receiver type
 	generated []string                        // files that this program wrote before
 	later     []func()                        // reads what names events, once they are known
+	declared  map[string]*declaredType        // types and those that are generated, from declareTypes on
+
+	// Of a package in a catalogue:
+	path  string // to import it
+	label string // its name; the path where another package has that name too
 }
 
 // file is one hand-written file.
@@ -169,12 +176,60 @@ func (s *source) text(e ast.Expr) string {
 	return b.String()
 }
 
+// constantNamed finds the expression of a constant of the package.
+func (s *source) constantNamed(name string) (ast.Expr, *file) {
+	for _, f := range s.files {
+		for _, d := range f.syntax.Decls {
+			d, ok := d.(*ast.GenDecl)
+			if !ok || d.Tok != token.CONST {
+				continue
+			}
+			for _, spec := range d.Specs {
+				spec := spec.(*ast.ValueSpec)
+				for i, n := range spec.Names {
+					if n.Name == name && i < len(spec.Values) {
+						return spec.Values[i], f
+					}
+				}
+			}
+		}
+	}
+	return nil, nil
+}
+
+// constantValue is expr, or what the package declares the constant expr as.
+func (s *source) constantValue(expr ast.Expr) ast.Expr {
+	if id, ok := expr.(*ast.Ident); ok {
+		if value, _ := s.constantNamed(id.Name); value != nil {
+			return value
+		}
+	}
+	return expr
+}
+
+// intLiteral is the value of a literal.
+func intLiteral(expr ast.Expr) (int, bool) {
+	lit, ok := expr.(*ast.BasicLit)
+	if !ok || lit.Kind != token.INT {
+		return 0, false
+	}
+	n, err := strconv.ParseInt(lit.Value, 0, 0)
+	return int(n), err == nil
+}
+
 // receiverType is the name of the type that fn is a method of.
 func receiverType(fn *ast.FuncDecl) string {
 	if fn.Recv == nil || len(fn.Recv.List) == 0 {
 		return ""
 	}
-	t := fn.Recv.List[0].Type
+	if id, ok := typeName(fn.Recv.List[0].Type).(*ast.Ident); ok {
+		return id.Name
+	}
+	return ""
+}
+
+// typeName is t without pointers, parentheses and type arguments.
+func typeName(t ast.Expr) ast.Expr {
 	for {
 		switch x := t.(type) {
 		case *ast.StarExpr:
@@ -185,10 +240,14 @@ func receiverType(fn *ast.FuncDecl) string {
 			t = x.X
 		case *ast.IndexListExpr:
 			t = x.X
-		case *ast.Ident:
-			return x.Name
 		default:
-			return ""
+			return t
 		}
 	}
+}
+
+// hasMethod reports whether the package declares one of methods for the type
+// called typ.
+func (s *source) hasMethod(typ string, methods ...string) bool {
+	return slices.ContainsFunc(methods, func(name string) bool { return s.methods[typ][name] != token.NoPos })
 }
