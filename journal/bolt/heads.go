@@ -111,8 +111,7 @@ func storedHead(tx *bbolt.Tx, s envelope.Stream) (head, error) {
 	if bucket == nil {
 		return head{}, corrupt("bucket heads is missing")
 	}
-	var scratch [512]byte
-	key := appendStreamKey(scratch[:0], s)
+	key := streamKey(s)
 	cursor := bucket.Cursor()
 	found, value := cursor.Seek(key)
 	if bytes.Equal(found, key) {

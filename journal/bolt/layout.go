@@ -62,6 +62,12 @@ func appendStreamKey(buf []byte, s envelope.Stream) []byte {
 	return append(buf, s.ID...)
 }
 
+// streamKey is the key of s in a piece of memory of its own: bbolt's cursors
+// make every key escape.
+func streamKey(s envelope.Stream) []byte {
+	return appendStreamKey(make([]byte, 0, 1+len(s.Type)+len(s.ID)), s)
+}
+
 // keyedCRC is the checksum of a value stored under key: a value found under
 // another key does not pass.
 func keyedCRC(key, value []byte) uint32 {

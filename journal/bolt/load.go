@@ -32,12 +32,21 @@ func (j *Journal) Load(ctx context.Context, s envelope.Stream, after uint64) ite
 
 // LoadLatest implements [journal.Journal]: the head, the snapshot and the
 // first page come from one transaction.
-func (j *Journal) LoadLatest(ctx context.Context, s envelope.Stream) (journal.Latest, error) {
-	all, err := j.LoadMany(ctx, []envelope.Stream{s})
+func (j *Journal) LoadLatest(ctx context.Context, s envelope.Stream) (latest journal.Latest, err error) {
+	if err := context.Cause(ctx); err != nil {
+		return latest, err
+	}
+	r := &streamReader{journal: j, stream: s}
+	r.start()
+	err = j.view(func(tx *bbolt.Tx) (err error) {
+		latest, err = r.latest(tx, &page{records: pageRecords, bytes: pageBytes})
+		return err
+	})
 	if err != nil {
 		return journal.Latest{}, err
 	}
-	return all[0], nil
+	latest.Records = r.all(ctx)
+	return latest, nil
 }
 
 // LoadMany implements [journal.Journal]. What the first pages of all streams
@@ -53,21 +62,10 @@ func (j *Journal) LoadMany(ctx context.Context, streams []envelope.Stream) ([]jo
 		readers[i].start()
 	}
 	results := make([]journal.Latest, len(streams))
-	err := j.view(func(tx *bbolt.Tx) error {
+	err := j.view(func(tx *bbolt.Tx) (err error) {
 		room := page{records: pageRecords, bytes: pageBytes}
 		for i := range readers {
-			r := &readers[i]
-			if err := r.findHead(tx); err != nil {
-				return err
-			}
-			results[i] = journal.Latest{Stream: r.stream, Version: r.head.version}
-			if stored, ok := storedSnapshot(tx, r.stream); ok && stored.Version <= r.head.version {
-				stored.Data = append([]byte(nil), stored.Data...)
-				results[i].Snapshot = &stored
-				r.next = stored.Version
-			}
-			r.next++
-			if err := r.readPage(tx, &room); err != nil {
+			if results[i], err = readers[i].latest(tx, &room); err != nil {
 				return err
 			}
 		}
@@ -77,9 +75,29 @@ func (j *Journal) LoadMany(ctx context.Context, streams []envelope.Stream) ([]jo
 		return nil, err
 	}
 	for i := range readers {
-		results[i].Records = func(yield func(envelope.Record, error) bool) { readers[i].yieldAll(ctx, yield) }
+		results[i].Records = readers[i].all(ctx)
 	}
 	return results, nil
+}
+
+// latest reads the head, the snapshot and the first page behind it.
+func (r *streamReader) latest(tx *bbolt.Tx, room *page) (journal.Latest, error) {
+	if err := r.findHead(tx); err != nil {
+		return journal.Latest{}, err
+	}
+	latest := journal.Latest{Stream: r.stream, Version: r.head.version}
+	r.next = 1
+	if stored, ok := storedSnapshot(tx, r.stream); ok && stored.Version <= r.head.version {
+		stored.Data = append([]byte(nil), stored.Data...)
+		latest.Snapshot = &stored
+		r.next = stored.Version + 1
+	}
+	return latest, r.readPage(tx, room)
+}
+
+// all yields the page that was read and all that follow.
+func (r *streamReader) all(ctx context.Context) iter.Seq2[envelope.Record, error] {
+	return func(yield func(envelope.Record, error) bool) { r.yieldAll(ctx, yield) }
 }
 
 // page is how much room is left in what one transaction reads.

@@ -50,8 +50,7 @@ func storedSnapshot(tx *bbolt.Tx, s envelope.Stream) (snapshot.Snapshot, bool) {
 	if bucket == nil {
 		return snapshot.Snapshot{}, false
 	}
-	var scratch [512]byte
-	key := appendStreamKey(scratch[:0], s)
+	key := streamKey(s)
 	return parseSnapshot(key, bucket.Get(key), s)
 }
 
@@ -68,7 +67,7 @@ func (c *committer) writeSnapshot(g *group, s *snapshot.Snapshot) error {
 	if stored, ok := storedSnapshot(g.tx, s.Stream); ok && stored.Version >= s.Version && stored.Version <= h.version {
 		return nil
 	}
-	key := appendStreamKey(nil, s.Stream)
+	key := streamKey(s.Stream)
 	value := appendSnapshot(g.arena.reserve(len(s.Data)+128), key, s)
 	g.arena.keep(value)
 	g.wrote = true
@@ -78,7 +77,7 @@ func (c *committer) writeSnapshot(g *group, s *snapshot.Snapshot) error {
 // dropSnapshot deletes the snapshot of s, if there is one.
 func (g *group) dropSnapshot(s envelope.Stream) error {
 	bucket := g.tx.Bucket(bucketSnapshots)
-	key := appendStreamKey(nil, s)
+	key := streamKey(s)
 	if bucket.Get(key) == nil {
 		return nil
 	}
