@@ -68,7 +68,8 @@ type HostOptions struct {
 	Shared bool
 
 	// Emitter gets what the aggregates enqueue, after the commit; see
-	// [aggregate.Emitter]. Nil drops it.
+	// [aggregate.Emitter]. It is the caller's to close, behind [System.Stop].
+	// Nil drops what is enqueued.
 	Emitter *aggregate.Emitter
 
 	// CheckState compares the state after each command with a replay of what
