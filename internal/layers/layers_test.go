@@ -36,7 +36,7 @@ var rules = []rule{
 	{"journal", []string{"envelope", "snapshot"}, "a contract: no adapter, no driver"},
 	{"journal/journaltest", []string{"journal", "envelope", "snapshot", "internal/...", "github.com/stretchr/testify/...", "pgregory.net/rapid"}, "a suite knows no adapter"},
 	{"journal/memory", []string{"journal", "envelope", "snapshot"}, "an adapter knows its contract, and no sibling"},
-	{"journal/bolt", []string{"journal", "envelope", "snapshot", "go.etcd.io/bbolt", "go.etcd.io/bbolt/...", "github.com/hashicorp/golang-lru/v2/...", "golang.org/x/sys/..."}, "an adapter knows its contract and its driver, and no sibling"},
+	{"journal/bolt", []string{"journal", "envelope", "snapshot", "internal/commitqueue", "go.etcd.io/bbolt", "go.etcd.io/bbolt/...", "github.com/hashicorp/golang-lru/v2/...", "golang.org/x/sys/..."}, "an adapter knows its contract and its driver, and no sibling"},
 	{"aggregate", []string{"journal", "envelope", "snapshot"}, "domain code must compile without third-party code"},
 	{"aggregate/aggregatetest", []string{"aggregate", "journal", "envelope", "snapshot", "internal/...", "github.com/stretchr/testify/..."}, "a suite of domain code needs no actors"},
 	{"actor", []string{"aggregate", "journal", "envelope", "snapshot", "internal/statediff", "github.com/asynkron/protoactor-go/actor"}, "the only door to protoactor, over any journal"},
