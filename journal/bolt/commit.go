@@ -2,7 +2,6 @@ package bolt
 
 import (
 	"fmt"
-	"runtime"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -10,6 +9,7 @@ import (
 	bbolt "go.etcd.io/bbolt"
 
 	"github.com/troupe-go/troupe/envelope"
+	"github.com/troupe-go/troupe/internal/commitqueue"
 	"github.com/troupe-go/troupe/journal"
 )
 
@@ -18,14 +18,14 @@ import (
 type committer struct {
 	journal *Journal
 	opts    *Options
-	queue   *queue
+	queue   *commitqueue.Queue[submission]
 	ram     *memory
 
 	file  *file // nil while the journal is down
 	down  outage
 	group group
 
-	phantoms phantoms
+	phantoms commitqueue.Phantoms
 
 	state   state     // as committed
 	runs    []runInfo // as committed
@@ -73,22 +73,17 @@ type outcome struct {
 	err    error
 }
 
-// maxYields bounds how often the committer lets others run before it takes
-// what is queued. On two processors a thousand callers that were just answered
-// come back within a few yields.
-const maxYields = 16
-
 // run commits groups until the queue is closed and empty.
 func (c *committer) run() {
 	defer close(c.journal.finished)
 	debug.SetPanicOnFault(true) // the mapped file may lose its pages
 	last := 0
-	for c.queue.wait() {
-		c.regroup(last)
-		items := c.queue.take(c.group.items, c.opts.MaxGroupEvents, c.opts.MaxGroupBytes)
+	for c.queue.Wait() {
+		c.queue.Regroup(last)
+		items := c.queue.Take(c.group.items, c.opts.MaxGroupEvents, c.opts.MaxGroupBytes)
 		c.group.items = items
 		if last = len(items); last > 0 {
-			c.phantoms.forget(items[0].number)
+			c.phantoms.Forget(items[0].Number)
 		}
 		switch {
 		case c.file == nil && !c.reopen():
@@ -101,27 +96,11 @@ func (c *committer) run() {
 	c.finish()
 }
 
-// regroup waits, without a timer, for those that the last group answered: each
-// caller that sends its next batch at once would otherwise find a committer
-// that just left with the first of them, and the groups would be 1, n-1, 1,
-// n-1 for ever.
-func (c *committer) regroup(last int) {
-	size := c.queue.size()
-	for i := 0; i < maxYields && size < last; i++ {
-		runtime.Gosched()
-		now := c.queue.size()
-		if now == size && i > 0 {
-			return
-		}
-		size = now
-	}
-}
-
 // commitGroup decides the group's items, stores what they wrote, and answers.
 func (c *committer) commitGroup() {
 	events := 0
 	for i := range c.group.items {
-		events += c.group.items[i].events
+		events += c.group.items[i].Events
 	}
 	if err := c.transact(headSlice(events)); err != nil {
 		c.answerAll(c.failed(err))
@@ -264,21 +243,21 @@ func (c *committer) answer() {
 	for i := range c.group.items {
 		it, o := &c.group.items[i], &c.group.outcomes[i]
 		if o.err != nil {
-			c.phantoms.tell(it.number, c.queue.numbered.Load())
+			c.phantoms.Tell(it.Number, c.queue.Numbered())
 		}
-		it.done(o.result, o.err)
+		it.Value.done(o.result, o.err)
 		*o = outcome{}
 	}
 }
 
 // answerAll tells every caller of the group the same error.
 func (c *committer) answerAll(err error) {
-	c.phantoms.annul()
+	c.phantoms.Annul()
 	for i := range c.group.items {
 		it := &c.group.items[i]
-		c.phantoms.add(it)
-		c.phantoms.tell(it.number, c.queue.numbered.Load())
-		it.done(journal.Result{}, err)
+		c.refuse(it)
+		c.phantoms.Tell(it.Number, c.queue.Numbered())
+		it.Value.done(journal.Result{}, err)
 	}
 	clear(c.group.outcomes)
 }

@@ -11,13 +11,21 @@ import (
 func (c *committer) decide(g *group, it *item) (result journal.Result, refused, fatal error) {
 	stored, refused := c.check(g, it)
 	if refused != nil {
-		c.phantoms.add(it)
+		c.refuse(it)
 	}
 	if stored || refused != nil {
 		return journal.Result{}, refused, nil
 	}
-	result, fatal = c.write(g, it.batch)
+	result, fatal = c.write(g, it.Value.batch)
 	return result, nil, fatal
+}
+
+// refuse remembers what the refused item would have made.
+func (c *committer) refuse(it *item) {
+	for i := range it.Value.batch.Appends {
+		a := &it.Value.batch.Appends[i]
+		c.phantoms.Add(it.Number, a.Stream, a.Expected+uint64(len(a.Records)))
+	}
 }
 
 // check reads what decides about b; it writes nothing. stored means that b is
@@ -27,7 +35,7 @@ func (c *committer) decide(g *group, it *item) (result journal.Result, refused, 
 // even though the stream moved on since.
 func (c *committer) check(g *group, it *item) (stored bool, refused error) {
 	defer recoverCorrupt(&refused) // a bad page fails those that need it
-	b := it.batch
+	b := it.Value.batch
 	if b.Resubmit {
 		if stored, err := c.isStored(g, it); stored || err != nil {
 			return stored, err
@@ -61,7 +69,7 @@ func (c *committer) gate(g *group, it *item, s envelope.Stream, expected uint64)
 	if err != nil {
 		return h, err
 	}
-	if h.version != expected || c.phantoms.has(it, s, expected) {
+	if h.version != expected || c.phantoms.Has(it.Number, s, expected) {
 		return h, &journal.ConflictError{Stream: s, Expected: expected, Actual: h.version}
 	}
 	return h, nil
@@ -87,9 +95,9 @@ func (c *committer) head(g *group, s envelope.Stream) (head, error) {
 func (c *committer) checkReceipts(g *group, it *item) error {
 	var duplicates []envelope.Receipt
 	g.keys = g.keys[:0]
-	for i := range it.batch.Receipts {
-		r := &it.batch.Receipts[i]
-		key := it.receiptKey(i)
+	for i := range it.Value.batch.Receipts {
+		r := &it.Value.batch.Receipts[i]
+		key := it.Value.receiptKey(i)
 		g.keys = append(g.keys, key)
 		stored, _, ok, err := c.receipt(g, key, r)
 		if err != nil {
@@ -127,7 +135,7 @@ func (c *committer) receipt(g *group, key receiptKey, wanted *envelope.Receipt) 
 // is in the first entry that it wrote, and a batch is stored as a whole. One
 // that wrote no entry is simply decided again.
 func (c *committer) isStored(g *group, it *item) (bool, error) {
-	b := it.batch
+	b := it.Value.batch
 	switch {
 	case len(b.Appends) > 0:
 		first := &b.Appends[0]
@@ -139,7 +147,7 @@ func (c *committer) isStored(g *group, it *item) (bool, error) {
 		return err == nil && e.opens && e.batch == b.ID, err
 	case len(b.Receipts) > 0:
 		first := &b.Receipts[0]
-		_, batch, ok, err := c.receipt(g, it.receiptKey(0), first)
+		_, batch, ok, err := c.receipt(g, it.Value.receiptKey(0), first)
 		return ok && batch == b.ID, err
 	}
 	return false, nil

@@ -8,6 +8,7 @@ import (
 
 	bbolt "go.etcd.io/bbolt"
 
+	"github.com/troupe-go/troupe/internal/commitqueue"
 	"github.com/troupe-go/troupe/journal"
 )
 
@@ -20,7 +21,7 @@ var features = journal.Features{Name: "bolt", Durable: true}
 type Journal struct {
 	path  string
 	opts  Options
-	queue *queue
+	queue *commitqueue.Queue[submission]
 
 	// ram is what is known beside the file. It is replaced when the file had
 	// to be opened again.
@@ -65,7 +66,7 @@ func Open(path string, opts *Options) (*Journal, error) {
 	if err != nil {
 		return nil, err
 	}
-	j := &Journal{path: path, opts: o, queue: newQueue(&o), finished: make(chan struct{})}
+	j := &Journal{path: path, opts: o, queue: commitqueue.New[submission](o.QueueEvents, o.QueueBytes), finished: make(chan struct{})}
 	c := newCommitter(j)
 	if err := c.open(); err != nil {
 		return nil, err
@@ -80,7 +81,7 @@ func (j *Journal) Features() journal.Features { return features }
 // Close implements [journal.Journal]. It also completes the checkpoint, so
 // that the next Open has nothing to replay.
 func (j *Journal) Close() error {
-	j.queue.close()
+	j.queue.Close()
 	<-j.finished
 	return nil
 }
@@ -111,7 +112,7 @@ func (j *Journal) view(fn func(*bbolt.Tx) error) (err error) {
 	j.fileMu.RLock()
 	defer j.fileMu.RUnlock()
 	if j.file == nil {
-		j.queue.kick() // the committer tries to open it again, if it is time
+		j.queue.Kick() // the committer tries to open it again, if it is time
 		return j.why
 	}
 	defer recoverCorrupt(&err)

@@ -1,4 +1,4 @@
-package bolt
+package commitqueue
 
 import (
 	"testing"
@@ -6,16 +6,15 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/troupe-go/troupe/envelope"
-	"github.com/troupe-go/troupe/journal"
 )
 
-func put(t *testing.T, q *queue, events int) {
+func put(t *testing.T, q *Queue[int], events int) {
 	t.Helper()
-	require.NoError(t, q.put(item{events: events, bytes: 100 * events}))
+	require.NoError(t, q.Put(Item[int]{Events: events, Bytes: 100 * events}))
 }
 
-func smallQueue() *queue {
-	return newQueue(&Options{QueueEvents: 10, QueueBytes: 1_000})
+func smallQueue() *Queue[int] {
+	return New[int](10, 1_000)
 }
 
 func TestQueueTakesWholeItemsWithinTheBounds(t *testing.T) {
@@ -24,12 +23,12 @@ func TestQueueTakesWholeItemsWithinTheBounds(t *testing.T) {
 	for _, events := range []int{3, 3, 3, 9, 1} {
 		put(t, q, events)
 	}
-	var group []item
+	var group []Item[int]
 	for _, want := range [][]int{{3, 3}, {3}, {9}, {1}, {}} { // at most 8, at least one item
-		group = q.take(group, 8, 1_000)
+		group = q.Take(group, 8, 1_000)
 		require.Len(t, group, len(want))
 		for i := range want {
-			require.Equal(t, want[i], group[i].events)
+			require.Equal(t, want[i], group[i].Events)
 		}
 	}
 	require.Zero(t, q.events+q.bytes)
@@ -40,9 +39,11 @@ func TestQueueOverloadsAtTwiceItsBound(t *testing.T) {
 	q := smallQueue()
 	put(t, q, 19)
 	put(t, q, 1)
-	require.ErrorIs(t, q.put(item{events: 1}), journal.ErrOverloaded)
-	require.ErrorIs(t, q.put(item{events: 1, bytes: 2_000}), journal.ErrOverloaded)
-	q.take(nil, 100, 100_000)
+	var full *FullError
+	require.ErrorAs(t, q.Put(Item[int]{Events: 1}), &full)
+	require.Equal(t, FullError{Events: 20, Bytes: 2_000}, *full)
+	require.ErrorAs(t, q.Put(Item[int]{Events: 1, Bytes: 2_000}), &full)
+	q.Take(nil, 100, 100_000)
 	put(t, q, 1_000) // whatever its size, an empty queue takes it
 }
 
@@ -53,15 +54,15 @@ func TestCreditWakesInOrderAsManyAsFit(t *testing.T) {
 	put(t, q, 2)
 	var woken []int
 	ask := func(n, events int) bool {
-		return q.credit(events, 100*events, func() { woken = append(woken, n) })
+		return q.Credit(events, 100*events, func() { woken = append(woken, n) })
 	}
 	for n, events := range []int{4, 3, 5, 1} {
 		require.False(t, ask(n, events))
 	}
-	q.take(nil, 8, 1_000)
+	q.Take(nil, 8, 1_000)
 	require.Equal(t, []int{0, 1}, woken, "2 wait, 4 and 3 fit, 5 more do not, and 1 does not overtake")
 	require.False(t, ask(4, 1), "a newcomer waits behind those that wait")
-	q.take(nil, 8, 1_000)
+	q.Take(nil, 8, 1_000)
 	require.Equal(t, []int{0, 1, 2, 3, 4}, woken)
 	require.True(t, ask(5, 10))
 }
@@ -72,42 +73,41 @@ func TestWaitersAreWokenAlthoughTheWokenGaveUp(t *testing.T) {
 	put(t, q, 10)
 	woken := make(chan struct{}, 7)
 	for range cap(woken) {
-		require.False(t, q.credit(6, 600, func() { woken <- struct{}{} }))
+		require.False(t, q.Credit(6, 600, func() { woken <- struct{}{} }))
 	}
-	q.take(nil, 100, 100_000)
+	q.Take(nil, 100, 100_000)
 	require.Len(t, woken, 1, "two do not fit together")
 	ended := make(chan struct{})
 	go func() { // an idle committer
 		defer close(ended)
-		for q.wait() {
-			q.take(nil, 100, 100_000)
+		for q.Wait() {
+			q.Take(nil, 100, 100_000)
 		}
 	}()
 	for range cap(woken) { // none of them submits anything
 		<-woken
 	}
-	q.close()
+	q.Close()
 	<-ended
-	require.True(t, q.credit(1_000, 1_000, nil), "Submit says why")
-	require.ErrorIs(t, q.put(item{}), journal.ErrClosed)
+	require.True(t, q.Credit(1_000, 1_000, nil), "Submit says why")
+	require.ErrorIs(t, q.Put(Item[int]{}), ErrClosed)
 }
 
 func TestPhantomsLastUntilTheirCallersAreTold(t *testing.T) {
 	t.Parallel()
-	s := sampleRecord().Stream
-	refused := item{number: 3, batch: &journal.Batch{Appends: []journal.Append{{Stream: s, Expected: 5, Records: make([]envelope.Record, 2)}}}}
-	var p phantoms
-	has := func(number, version uint64) bool { return p.has(&item{number: number}, s, version) }
+	s := envelope.Stream{Type: "todo", ID: "1"}
+	var p Phantoms
+	has := func(number, version uint64) bool { return p.Has(number, s, version) }
 	require.False(t, has(4, 7))
-	p.add(&refused)
+	p.Add(3, s, 7)
 	require.True(t, has(4, 7))
 	require.False(t, has(4, 6), "nobody built on half of it")
 	require.False(t, has(2, 7), "it was submitted before")
-	p.tell(3, 9)
+	p.Tell(3, 9)
 	require.True(t, has(9, 7))
 	require.False(t, has(10, 7), "its caller knew")
-	p.forget(9)
+	p.Forget(9)
 	require.True(t, has(9, 7))
-	p.forget(10)
+	p.Forget(10)
 	require.Empty(t, p.byStream)
 }

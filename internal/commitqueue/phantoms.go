@@ -1,4 +1,4 @@
-package bolt
+package commitqueue
 
 import (
 	"math"
@@ -7,7 +7,7 @@ import (
 	"github.com/troupe-go/troupe/envelope"
 )
 
-// phantoms remembers the versions that refused batches would have made, until
+// Phantoms remembers the versions that refused batches would have made, until
 // all that was submitted before the refusal was told, which is when done is
 // called, is decided. The head
 // alone cannot tell who built on what: with 5 stored, we queue our 6 and our 7,
@@ -17,7 +17,7 @@ import (
 // Somebody else's batch that rests on the true version of that number, and was
 // queued in the same moment, is refused too. It wrote nothing, and decides
 // again.
-type phantoms struct {
+type Phantoms struct {
 	byStream map[envelope.Stream][]*phantom
 	untold   []*phantom // whose callers do not know yet, in the order of items
 }
@@ -28,46 +28,43 @@ type phantom struct {
 	until   uint64 // number of the last item submitted before its caller was told
 }
 
-// add remembers what the refused item would have made.
-func (p *phantoms) add(it *item) {
-	for i := range it.batch.Appends {
-		a := &it.batch.Appends[i]
-		if p.byStream == nil {
-			p.byStream = make(map[envelope.Stream][]*phantom)
-		}
-		f := &phantom{version: a.Expected + uint64(len(a.Records)), refused: it.number, until: math.MaxUint64}
-		p.byStream[a.Stream] = append(p.byStream[a.Stream], f)
-		p.untold = append(p.untold, f)
+// Add remembers the version of stream s that the refused item would have made.
+func (p *Phantoms) Add(refused uint64, s envelope.Stream, version uint64) {
+	if p.byStream == nil {
+		p.byStream = make(map[envelope.Stream][]*phantom)
 	}
+	f := &phantom{version: version, refused: refused, until: math.MaxUint64}
+	p.byStream[s] = append(p.byStream[s], f)
+	p.untold = append(p.untold, f)
 }
 
-// has reports whether the item, which expects version of s, may have been
-// built on a refused one.
-func (p *phantoms) has(it *item, s envelope.Stream, version uint64) bool {
+// Has reports whether an item, which expects version of s, may have been built
+// on a refused one.
+func (p *Phantoms) Has(number uint64, s envelope.Stream, version uint64) bool {
 	return len(p.byStream) > 0 && slices.ContainsFunc(p.byStream[s], func(f *phantom) bool {
-		return f.version == version && f.refused < it.number && it.number <= f.until
+		return f.version == version && f.refused < number && number <= f.until
 	})
 }
 
-// tell says that the caller of the refused item is told now, and which is the
+// Tell says that the caller of the refused item is told now, and which is the
 // newest item before. Callers are told in the order of items.
-func (p *phantoms) tell(refused, newest uint64) {
+func (p *Phantoms) Tell(refused, newest uint64) {
 	for len(p.untold) > 0 && p.untold[0].refused == refused {
 		p.untold[0].until = newest
 		p.untold = p.untold[1:]
 	}
 }
 
-// annul forgets whom to tell: the whole group is refused now.
-func (p *phantoms) annul() {
+// Annul forgets whom to tell: the whole group is refused now.
+func (p *Phantoms) Annul() {
 	for _, f := range p.untold {
 		f.until = 0
 	}
 	p.untold = nil
 }
 
-// forget drops what matters to no item from number next on.
-func (p *phantoms) forget(next uint64) {
+// Forget drops what matters to no item from number next on.
+func (p *Phantoms) Forget(next uint64) {
 	p.untold = nil
 	for s, list := range p.byStream {
 		list = slices.DeleteFunc(list, func(f *phantom) bool { return f.until < next })

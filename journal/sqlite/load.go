@@ -1,0 +1,222 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"iter"
+	"time"
+
+	"github.com/troupe-go/troupe/envelope"
+	"github.com/troupe-go/troupe/journal"
+	"github.com/troupe-go/troupe/snapshot"
+)
+
+// Bounds of what is read in one transaction.
+const (
+	pageRecords = 1_000
+	pageBytes   = 1 << 20
+)
+
+// view runs fn in a read transaction, so that what it reads is of one moment.
+// fn must be short and call no one else's code.
+func (j *Journal) view(ctx context.Context, doing string, fn func(ctx context.Context, s *session) error) error {
+	if err := context.Cause(ctx); err != nil {
+		return fmt.Errorf("sqlite: %s: %w", doing, err)
+	}
+	s, err := j.readers.take(ctx)
+	if err != nil {
+		return fmt.Errorf("sqlite: %s: %w", doing, err)
+	}
+	defer j.readers.put(s)
+	ctx = context.WithoutCancel(ctx)
+	if _, err = s.exec(ctx, "BEGIN"); err == nil {
+		if err = fn(ctx, s); err == nil {
+			_, err = s.exec(ctx, "ROLLBACK")
+		}
+	}
+	if err != nil {
+		s.undo(ctx)
+		return typed(doing, err)
+	}
+	return nil
+}
+
+// Load implements [journal.Journal].
+func (j *Journal) Load(ctx context.Context, s envelope.Stream, after uint64) iter.Seq2[envelope.Record, error] {
+	return func(yield func(envelope.Record, error) bool) {
+		r := streamReader{journal: j, stream: s, after: after}
+		err := j.view(ctx, r.doing(), func(ctx context.Context, s *session) (err error) {
+			if r.head, _, err = s.head(ctx, r.stream); err != nil {
+				return err
+			}
+			return r.readPage(ctx, s, &page{records: pageRecords, bytes: pageBytes})
+		})
+		if err != nil {
+			yield(envelope.Record{}, err)
+			return
+		}
+		r.yieldAll(ctx, yield)
+	}
+}
+
+// LoadLatest implements [journal.Journal]: the head, the snapshot and the
+// first page come from one transaction.
+func (j *Journal) LoadLatest(ctx context.Context, s envelope.Stream) (journal.Latest, error) {
+	all, err := j.LoadMany(ctx, []envelope.Stream{s})
+	if err != nil {
+		return journal.Latest{}, err
+	}
+	return all[0], nil
+}
+
+// LoadMany implements [journal.Journal], in one transaction. What the first
+// pages of all streams hold together is bounded as one page is; the rest is
+// read when it is ranged over.
+func (j *Journal) LoadMany(ctx context.Context, streams []envelope.Stream) ([]journal.Latest, error) {
+	doing := fmt.Sprintf("load %d streams", len(streams))
+	if len(streams) == 1 {
+		doing = "load " + streams[0].String()
+	}
+	results := make([]journal.Latest, len(streams))
+	readers := make([]streamReader, len(streams))
+	err := j.view(ctx, doing, func(ctx context.Context, s *session) (err error) {
+		room := page{records: pageRecords, bytes: pageBytes}
+		for i := range streams {
+			readers[i] = streamReader{journal: j, stream: streams[i]}
+			if results[i], err = readers[i].latest(ctx, s, &room); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	for i := range readers {
+		results[i].Records = func(yield func(envelope.Record, error) bool) { readers[i].yieldAll(ctx, yield) }
+	}
+	return results, nil
+}
+
+// page is how much room is left in what one transaction reads.
+type page struct{ records, bytes int }
+
+// streamReader reads one stream up to the head at its beginning, a page at a
+// time.
+type streamReader struct {
+	journal *Journal
+	stream  envelope.Stream
+	after   uint64 // what was read into records or before
+	head    uint64
+	records []envelope.Record // the page
+}
+
+func (r *streamReader) doing() string { return "load " + r.stream.String() }
+
+// latest reads the head, the snapshot and the first page behind it.
+func (r *streamReader) latest(ctx context.Context, s *session, room *page) (latest journal.Latest, err error) {
+	if r.head, _, err = s.head(ctx, r.stream); err != nil {
+		return latest, err
+	}
+	latest = journal.Latest{Stream: r.stream, Version: r.head}
+	if r.head == 0 {
+		return latest, nil
+	}
+	stored, ok, err := s.snapshot(ctx, r.stream)
+	if err != nil {
+		return latest, err
+	}
+	if ok && stored.Version <= r.head {
+		latest.Snapshot = &stored
+		r.after = stored.Version
+	}
+	return latest, r.readPage(ctx, s, room)
+}
+
+// readPage reads the next records, as many as there is room for.
+func (r *streamReader) readPage(ctx context.Context, s *session, room *page) error {
+	r.records = r.records[:0:0] // the former page belongs to whoever got its records
+	if r.after >= r.head || room.records <= 0 || room.bytes <= 0 {
+		return nil
+	}
+	const query = "SELECT " + recordColumns + ` FROM events
+		WHERE type = ? AND id = ? AND version > ? AND version <= ? ORDER BY version LIMIT ?`
+	args := []any{r.stream.Type, r.stream.ID, int64(r.after), int64(r.head), room.records}
+	return s.rows(ctx, query, args, func(rows *sql.Rows) (bool, error) {
+		rec := envelope.Record{Stream: r.stream}
+		if err := scanRecord(rows, &rec); err != nil {
+			return false, err
+		}
+		if rec.Version != r.after+1 {
+			return false, corrupt("stream %s has no version %d", r.stream, r.after+1)
+		}
+		r.after++
+		r.records = append(r.records, rec)
+		room.records--
+		room.bytes -= rec.SizeBytes()
+		return room.bytes > 0, nil
+	})
+}
+
+// yieldAll yields the page that was read and all that follow.
+func (r *streamReader) yieldAll(ctx context.Context, yield func(envelope.Record, error) bool) {
+	for {
+		if err := context.Cause(ctx); err != nil {
+			yield(envelope.Record{}, fmt.Errorf("sqlite: %s: %w", r.doing(), err))
+			return
+		}
+		for i := range r.records {
+			if !yield(r.records[i], nil) {
+				return
+			}
+		}
+		if r.after >= r.head {
+			return
+		}
+		err := r.journal.view(ctx, r.doing(), func(ctx context.Context, s *session) error {
+			return r.readPage(ctx, s, &page{records: pageRecords, bytes: pageBytes})
+		})
+		if err == nil && len(r.records) == 0 {
+			err = corrupt("stream %s has no version %d", r.stream, r.after+1)
+		}
+		if err != nil {
+			yield(envelope.Record{}, err)
+			return
+		}
+	}
+}
+
+const recordColumns = "position, version, time, name, schema, codec, data, metadata"
+
+// scanRecord reads recordColumns, and more behind them. Nothing in the record
+// shares memory with the driver.
+func scanRecord(rows *sql.Rows, rec *envelope.Record, more ...any) error {
+	var position, version, micros int64
+	var metadata sql.NullString
+	dest := [10]any{&position, &version, &micros, &rec.Name, &rec.Schema, &rec.Codec, &rec.Data, &metadata}
+	if err := rows.Scan(append(dest[:8], more...)...); err != nil {
+		return err
+	}
+	rec.Position = journal.Position{Seq: uint64(position)}
+	rec.Version = uint64(version)
+	rec.Time = fromMicros(micros)
+	if metadata.Valid {
+		if err := json.Unmarshal([]byte(metadata.String), &rec.Metadata); err != nil {
+			return corrupt("metadata at position %d: %v", position, err)
+		}
+	}
+	return nil
+}
+
+// snapshot reads the stored snapshot of a stream.
+func (s *session) snapshot(ctx context.Context, of envelope.Stream) (snap snapshot.Snapshot, ok bool, err error) {
+	var version, fingerprint, micros int64
+	ok, err = s.row(ctx, "SELECT version, schema, fingerprint, codec, data, time FROM snapshots WHERE type = ? AND id = ?",
+		[]any{of.Type, of.ID}, &version, &snap.Schema, &fingerprint, &snap.Codec, &snap.Data, &micros)
+	snap.Stream, snap.Version, snap.Fingerprint, snap.Time = of, uint64(version), uint64(fingerprint), fromMicros(micros)
+	return snap, ok, err
+}
+
+func fromMicros(micros int64) time.Time { return time.UnixMicro(micros).UTC() }

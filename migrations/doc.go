@@ -1,0 +1,11 @@
+// Package migrations holds the numbered schemas of the SQL journals, in the
+// form that goose reads. A released file is never edited: a change is the next
+// number.
+package migrations
+
+import "embed"
+
+// SQLite holds the schema of journal/sqlite, in the folder sqlite.
+//
+//go:embed sqlite/*.sql
+var SQLite embed.FS
