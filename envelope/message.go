@@ -103,6 +103,32 @@ func (m *Message) Meta(key string) string { return m.Metadata.Get(key) }
 // conversation begins one.
 func (m *Message) Follow() Metadata { return m.Metadata.follow(m.ID) }
 
+// OrderingKey is what keeps messages in order: Key, else the source's id. It is
+// empty for a message that has neither, whose place does not matter.
+func (m *Message) OrderingKey() string {
+	if m.Key != "" {
+		return m.Key
+	}
+	return m.Source.ID
+}
+
+// Slot is the part of all ordering keys that m belongs to, from 0 to
+// [Slots]-1: the 64-bit FNV-1a hash of the ordering key, or of the id without
+// one, modulo [Slots].
+func (m *Message) Slot() int {
+	if key := m.OrderingKey(); key != "" {
+		return int(hash(key) % Slots)
+	}
+	return int(hash(m.ID) % Slots)
+}
+
+// StoredMessage is a message as an outbox holds it.
+type StoredMessage struct {
+	Message
+	Position uint64 // its place in the outbox, from 1, with gaps; given out in the order of commits within a key
+	Slot     int    // of the message
+}
+
 // SizeBytes is about what the message takes in a queue or on disk.
 func (m *Message) SizeBytes() int {
 	return len(m.ID) + len(m.Name) + len(m.Destination) + len(m.Key) + len(m.Data) + m.Metadata.sizeBytes() + 64

@@ -12,6 +12,22 @@ const (
 	MaxCodecBytes = 32      // a codec's name
 )
 
+// Names of the records that the framework itself writes. No event may be
+// called so, nor begin with [ReservedPrefix].
+const (
+	// BaselineName is that of a record which holds the whole state behind it,
+	// so that older records can be let go: replay begins with it.
+	BaselineName = ReservedPrefix + "baseline"
+
+	// TombstoneName is that of a record which ends an aggregate's life: replay
+	// begins behind it, with an empty state.
+	TombstoneName = ReservedPrefix + "tombstone"
+)
+
+// BeginsHistory reports whether replay may begin with r although it is not
+// version 1: it is a baseline or a tombstone.
+func (r *Record) BeginsHistory() bool { return r.Name == BaselineName || r.Name == TombstoneName }
+
 // Record is one event as a journal stores it.
 //
 // Data belongs to whoever produced the Record: a reader must not change it,

@@ -31,6 +31,30 @@ func (s Stream) Validate() error {
 	return ValidateName("stream id", s.ID, MaxNameBytes)
 }
 
+// Slices is how many parts all streams are divided into, by hash, so that
+// several readers can share the work of reading everything. Slots is the same
+// for the ordering keys of messages. Both are stored and never change.
+const (
+	Slices = 1024
+	Slots  = 1024
+)
+
+// Slice is the part of all streams that s belongs to, from 0 to [Slices]-1: the
+// 64-bit FNV-1a hash of type, a zero byte, and id, modulo [Slices].
+func (s Stream) Slice() int { return int(hash(s.Type, "\x00", s.ID) % Slices) }
+
+// hash is the 64-bit FNV-1a hash of the parts, one behind the other.
+func hash(parts ...string) uint64 {
+	const offset, prime = 14695981039346656037, 1099511628211
+	h := uint64(offset)
+	for _, part := range parts {
+		for i := range len(part) {
+			h = (h ^ uint64(part[i])) * prime
+		}
+	}
+	return h
+}
+
 // String is "type/id", for logs and errors. It is not an encoding: both halves
 // may hold a slash.
 func (s Stream) String() string { return s.Type + "/" + s.ID }

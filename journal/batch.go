@@ -60,6 +60,17 @@ type Assert struct {
 	Expected uint64 // the version that the stream must have; 0 if it must not exist
 }
 
+// Truncate lets go of the beginning of one stream. Its records below version
+// Before are no longer part of the stream: no load yields them. Reading by
+// position does, until [Journal.Scavenge] deletes them.
+type Truncate struct {
+	Stream envelope.Stream
+
+	// Before is the version that replay begins with from now on: that of a
+	// baseline or a tombstone which the same batch appends to Stream.
+	Before uint64
+}
+
 // Fence is proof of ownership in a cluster: the append is refused unless the
 // shard's current epoch and owner are these.
 type Fence struct {
@@ -93,8 +104,10 @@ type Batch struct {
 	Snapshots     []snapshot.Snapshot
 	DropSnapshots []envelope.Stream
 
-	Messages []envelope.Message // for the outbox
-	Rows     []envelope.Row     // of read models
+	Truncates []Truncate // each stream at most once
+
+	Messages []envelope.Message // for the outbox; an id that it holds already refuses the batch
+	Rows     []envelope.Row     // of read models, each at most once; one that is not as expected refuses the batch
 	Receipts []envelope.Receipt // a receipt that is stored already refuses the batch
 
 	Fence *Fence // nil without a cluster
@@ -107,10 +120,12 @@ func (b *Batch) Reset() {
 	clear(b.Messages)
 	clear(b.Rows)
 	clear(b.Receipts)
+	clear(b.Truncates)
 	*b = Batch{
 		Appends: b.Appends[:0], Asserts: b.Asserts[:0],
 		Snapshots: b.Snapshots[:0], DropSnapshots: b.DropSnapshots[:0],
-		Messages: b.Messages[:0], Rows: b.Rows[:0], Receipts: b.Receipts[:0],
+		Truncates: b.Truncates[:0],
+		Messages:  b.Messages[:0], Rows: b.Rows[:0], Receipts: b.Receipts[:0],
 	}
 }
 
@@ -140,7 +155,10 @@ func (b *Batch) SizeBytes() int {
 	for i := range b.Receipts {
 		n += b.Receipts[i].SizeBytes()
 	}
-	return n + 128*len(b.Rows)
+	for i := range b.Rows {
+		n += b.Rows[i].SizeBytes()
+	}
+	return n
 }
 
 // Validate checks everything that can be checked without the store. An
@@ -153,7 +171,7 @@ func (b *Batch) Validate() error {
 		return envelope.Invalid("batch id", b.ID.String(), "is missing: use journal.NewBatchID")
 	}
 	if len(b.Appends)+len(b.Asserts)+len(b.Snapshots)+len(b.DropSnapshots)+
-		len(b.Messages)+len(b.Rows)+len(b.Receipts) == 0 {
+		len(b.Truncates)+len(b.Messages)+len(b.Rows)+len(b.Receipts) == 0 {
 		return envelope.Invalid("batch", b.ID.String(), "is empty")
 	}
 	if n := b.Events(); n > MaxBatchRecords {
@@ -174,6 +192,9 @@ func (b *Batch) Validate() error {
 		if err := s.Validate(); err != nil {
 			return err
 		}
+	}
+	if err := b.validateTruncates(); err != nil {
+		return err
 	}
 	return b.validateEffects()
 }
@@ -232,11 +253,79 @@ func (a *Append) validate() error {
 	return nil
 }
 
-func (b *Batch) validateEffects() error {
+// IsWide reports whether the batch can be refused for more than the version of
+// one stream and the receipts of commands: it touches several streams, expects
+// row versions, or proves that a message had its effect.
+func (b *Batch) IsWide() bool {
+	if len(b.Appends)+len(b.Asserts) > 1 || len(b.Truncates) > 0 {
+		return true
+	}
+	for i := range b.Rows {
+		if r := &b.Rows[i]; r.Expected != nil || r.Op == envelope.RowInsert || r.Op == envelope.RowPatch {
+			return true
+		}
+	}
+	for i := range b.Receipts {
+		if b.Receipts[i].IsMessage() {
+			return true
+		}
+	}
+	return false
+}
+
+// validateTruncates demands that each truncation comes with the record that
+// replay begins with then: a stream is never without one.
+func (b *Batch) validateTruncates() error {
+	for i := range b.Truncates {
+		t := &b.Truncates[i]
+		if !b.begins(t) {
+			return envelope.Invalid("truncate", fmt.Sprint(t.Before),
+				"the batch appends no baseline or tombstone of that version to "+t.Stream.String())
+		}
+		for k := range i {
+			if b.Truncates[k].Stream == t.Stream {
+				return envelope.Invalid("truncate", t.Stream.String(), "appears twice in one batch")
+			}
+		}
+	}
+	return nil
+}
+
+// begins reports whether b appends the record that replay begins with once t
+// is stored.
+func (b *Batch) begins(t *Truncate) bool {
+	for i := range b.Appends {
+		a := &b.Appends[i]
+		if a.Stream == t.Stream && t.Before > a.Expected && t.Before-a.Expected <= uint64(len(a.Records)) {
+			return a.Records[t.Before-a.Expected-1].BeginsHistory()
+		}
+	}
+	return false
+}
+
+func (b *Batch) validateRows() error {
 	for i := range b.Rows {
 		if err := b.Rows[i].Validate(); err != nil {
 			return err
 		}
+	}
+	if len(b.Rows) < 2 {
+		return nil
+	}
+	seen := make(map[string]struct{}, len(b.Rows))
+	for i := range b.Rows {
+		id := b.Rows[i].Identity()
+		if _, twice := seen[id]; twice {
+			return envelope.Invalid("row", id, "appears twice in one batch")
+		}
+		seen[id] = struct{}{}
+	}
+	return nil
+}
+
+func (b *Batch) validateEffects() error {
+	if err := b.validateRows(); err != nil {
+		return err
 	}
 	if len(b.Messages) > 0 {
 		seen := make(map[string]struct{}, len(b.Messages))

@@ -19,6 +19,17 @@ var (
 	// stored receipts, with their replies, are in a [DuplicateError].
 	ErrDuplicate = errors.New("journal: receipt is stored already")
 
+	// ErrRowConflict reports that a read model's row is not as the batch
+	// expects: another version, present, or absent. The batch wrote nothing.
+	// Read the row again and decide again. The facts are in a
+	// [RowConflictError].
+	ErrRowConflict = errors.New("journal: row conflict")
+
+	// ErrMessageExists reports that the outbox holds a message of that id
+	// already. The batch wrote nothing and never will: the id is in a
+	// [MessageExistsError].
+	ErrMessageExists = errors.New("journal: message id is taken")
+
 	// ErrFenced reports that the batch's [Fence] is not the current one: this
 	// node no longer owns the shard. The batch wrote nothing. Forget the
 	// state and ask the owner.
@@ -94,6 +105,38 @@ func (e *DuplicateError) Error() string {
 // Is reports whether target is [ErrDuplicate].
 func (e *DuplicateError) Is(target error) bool { return target == ErrDuplicate }
 
+// RowConflictError is the [ErrRowConflict] of one row.
+type RowConflictError struct {
+	Table    string
+	Key      string // as [envelope.RowIdentity] writes it
+	Op       envelope.RowOp
+	Expected *uint64 // as in the [envelope.Row]
+	Actual   uint64  // the row's version, 0 if it is absent
+}
+
+func (e *RowConflictError) Error() string {
+	switch {
+	case e.Actual == 0:
+		return fmt.Sprintf("journal: %s of row %s: it is absent", e.Op, e.Key)
+	case e.Expected == nil || *e.Expected == 0:
+		return fmt.Sprintf("journal: %s of row %s: it exists, at version %d", e.Op, e.Key, e.Actual)
+	}
+	return fmt.Sprintf("journal: %s of row %s: it is at version %d, expected %d", e.Op, e.Key, e.Actual, *e.Expected)
+}
+
+// Is reports whether target is [ErrRowConflict].
+func (e *RowConflictError) Is(target error) bool { return target == ErrRowConflict }
+
+// MessageExistsError is the [ErrMessageExists] of one message.
+type MessageExistsError struct{ ID string }
+
+func (e *MessageExistsError) Error() string {
+	return fmt.Sprintf("journal: the outbox holds a message %q already", e.ID)
+}
+
+// Is reports whether target is [ErrMessageExists].
+func (e *MessageExistsError) Is(target error) bool { return target == ErrMessageExists }
+
 // UnsupportedError is the [ErrUnsupported] of one part of a batch.
 type UnsupportedError struct {
 	Adapter string // "bolt"
@@ -115,6 +158,8 @@ type Features struct {
 	Rows     bool   // read-model rows
 	Inbox    bool   // receipts of messages (those of commands are always taken)
 	Fencing  bool   // fences
+
+	Truncation bool // truncates, and scavenging what they let go
 }
 
 // Check reports the first part of b that the adapter does not take.
@@ -122,6 +167,8 @@ type Features struct {
 // Errors: [ErrUnsupported], as an [UnsupportedError].
 func (f Features) Check(b *Batch) error {
 	switch {
+	case len(b.Truncates) > 0 && !f.Truncation:
+		return &UnsupportedError{Adapter: f.Name, Part: "truncation"}
 	case len(b.Messages) > 0 && !f.Messages:
 		return &UnsupportedError{Adapter: f.Name, Part: "messages"}
 	case len(b.Rows) > 0 && !f.Rows:

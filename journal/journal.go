@@ -23,6 +23,10 @@ type Latest struct {
 	Stream  envelope.Stream
 	Version uint64 // of the stream; 0 if it does not exist
 
+	// First is the version that replay begins with without a snapshot: 1, or
+	// that of the baseline or tombstone of the last [Truncate].
+	First uint64
+
 	// Snapshot is the stored one, nil if there is none that is whole and at
 	// or below Version. Whether it fits the program's types is the reader's
 	// to judge; if it does not, the reader loads from version 0.
@@ -48,9 +52,14 @@ type Journal interface {
 	// done told of the conflict. No context can take a batch back: from here
 	// on the outcome is what done says.
 	//
-	// Errors for done: [ErrConflict], [ErrDuplicate], [ErrFenced],
-	// [ErrInvalid], [ErrUnsupported], [ErrUnavailable], [ErrOverloaded],
-	// [ErrUnknownOutcome], [ErrCorrupt], [ErrClosed].
+	// A batch that can be refused for several reasons is refused for the
+	// first of these: a receipt that is stored ([ErrDuplicate]), a stream's
+	// version ([ErrConflict]), a message id ([ErrMessageExists]), a row
+	// ([ErrRowConflict]).
+	//
+	// Errors for done: those, [ErrFenced], [ErrInvalid] (also for a row that
+	// does not fit its table), [ErrUnsupported], [ErrUnavailable],
+	// [ErrOverloaded], [ErrUnknownOutcome], [ErrCorrupt], [ErrClosed].
 	Submit(b *Batch, done func(Result, error))
 
 	// Credit reports whether the queue has room for a batch of so many events
@@ -64,7 +73,8 @@ type Journal interface {
 
 	// Load yields the records of s behind version after, oldest first, up to
 	// the newest at the time of the call. A stream that does not exist has no
-	// records and is no error. Records are read in pages of at most 1,000
+	// records and is no error. Of a truncated stream it yields none below the
+	// baseline or tombstone, whatever after is. Records are read in pages of at most 1,000
 	// records or 1 MiB, and no transaction is open while the caller holds
 	// one: a slow reader stops nobody. An error is the last thing yielded.
 	//
@@ -89,6 +99,27 @@ type Journal interface {
 	// Errors as Load.
 	Receipt(ctx context.Context, s envelope.Stream, commandID string) (envelope.Receipt, bool, error)
 
+	// MessageReceipt returns the stored receipt of a message, and false if
+	// there is none within the journal's retention.
+	//
+	// Errors as Load.
+	MessageReceipt(ctx context.Context, consumer, messageID string) (envelope.Receipt, bool, error)
+
+	// Row reads one row of a read model by its whole key, and false if there
+	// is none.
+	//
+	// Errors as Load, and [ErrInvalid] for a table or a key that the store
+	// does not have.
+	Row(ctx context.Context, table string, key []envelope.Column) (envelope.StoredRow, bool, error)
+
+	// Messages yields at most limit messages that the outbox holds behind
+	// position after, in the order of positions; a limit of zero or less
+	// means all there are. Positions of one ordering key are in the order of
+	// its commits; over several keys a lower one can appear late.
+	//
+	// Errors as Load.
+	Messages(ctx context.Context, after uint64, limit int) iter.Seq2[envelope.StoredMessage, error]
+
 	// ReadAll yields at most limit records of all streams behind position
 	// after, in the order of positions; a limit of zero or less means all
 	// there are. It never yields a record before an older one that is still
@@ -96,6 +127,29 @@ type Journal interface {
 	//
 	// Errors as Load.
 	ReadAll(ctx context.Context, after Position, limit int) iter.Seq2[envelope.Record, error]
+
+	// ReadSlices is ReadAll of the streams of some slices, so that several
+	// readers can share the work; limit counts what is yielded. A reader whose
+	// slices had nothing goes on behind the position that Lag told it before
+	// it read.
+	//
+	// Errors as Load, and [ErrInvalid] for a range outside of all slices.
+	ReadSlices(ctx context.Context, slices SliceRange, after Position, limit int) iter.Seq2[envelope.Record, error]
+
+	// Lag tells how far a reader is behind that has read up to position after.
+	//
+	// Errors as Load.
+	Lag(ctx context.Context, after Position) (Lag, error)
+
+	// Scavenge deletes records that a [Truncate] let go, for good, and returns
+	// how many. archive, if there is one, gets them first, each page once its
+	// deletion comes next: what it returns an error for stays. It may get a
+	// page again after a crash. Versions and positions are never given out
+	// again. Scavenge runs beside everything else and takes as long as it
+	// takes; a second call at the same time waits for the first.
+	//
+	// Errors as Load, and those of archive.
+	Scavenge(ctx context.Context, archive func(context.Context, []envelope.Record) error) (int, error)
 
 	// Changed returns a channel that is closed at the next change. Each call
 	// gives a fresh one: take it, read, then wait. Readers also poll, since
