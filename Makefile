@@ -9,10 +9,10 @@ help: ## list the commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: test
-test: ## everything that a change must pass: formatting, vet, generated code, all tests under -race
+test: ## everything that a change must pass: formatting, vet, generated code, all tests under -race, on real servers
 	@scripts/setup.sh
 	@scripts/check.sh
-	TROUPE_NO_SKIP=1 scripts/gotest.sh -race -timeout $(TIMEOUT) ./...
+	scripts/test.sh -race -timeout $(TIMEOUT) ./...
 
 .PHONY: soak
 soak: ## the same tests at full counts; the result goes to docs/soak/

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# setup.sh: install what the tests need beyond Go. As root on Debian it installs; elsewhere it says what is missing, and
+# setup.sh: install what the tests need beyond Go and the services. As root on Debian it installs; elsewhere it says what is missing, and
 # the tests that need it skip by name.
 #   strace       injects fsync errors and delays
 #   e2fsprogs, mount   power cuts on a throw-away ext4 file system (root only)
