@@ -50,7 +50,7 @@ func StartPostgres(t testing.TB, settings ...string) *Postgres {
 		p.as = credential(t, "postgres")
 	}
 	// Not t.TempDir: the server's user has to reach it.
-	dir, err := os.MkdirTemp("/tmp", "troupe-postgres-")
+	dir, err := os.MkdirTemp("/tmp", "troupe-postgres-") //nolint:usetesting // as said
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,7 +2,6 @@ package testenv_test
 
 import (
 	"bufio"
-	"errors"
 	"io"
 	"net"
 	"os"
@@ -85,7 +84,7 @@ func TestProxyFreezesAndRefuses(t *testing.T) {
 	p.Freeze()
 	require.NoError(t, c.SetReadDeadline(time.Now().Add(20*time.Millisecond)))
 	_, err := c.ask("held up")
-	require.True(t, errors.Is(err, os.ErrDeadlineExceeded), err)
+	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 	p.Thaw()
 	require.NoError(t, c.SetReadDeadline(time.Time{}))
 	answer, err := c.r.ReadString('\n')
