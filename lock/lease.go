@@ -24,8 +24,8 @@ type Lease struct {
 }
 
 // newLease keeps a lease alive that was asked for at a moment.
-func newLease(l *Locker, key, token string, asked time.Time) *Lease {
-	ctx, stop := context.WithCancel(context.Background())
+func newLease(ctx context.Context, l *Locker, key, token string, asked time.Time) *Lease {
+	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s := &Lease{locker: l, key: key, token: token, ended: make(chan struct{}), stop: stop, until: asked.Add(l.opts.TTL)}
 	s.done.Go(func() { s.renew(ctx) })
 	return s

@@ -156,7 +156,7 @@ func (l *Locker) try(ctx context.Context, key string) (*Lease, time.Duration, er
 	case !ok:
 		return nil, left, fmt.Errorf("lock %q: %w", key, ErrHeld)
 	}
-	return newLease(l, key, token, asked), 0, nil
+	return newLease(ctx, l, key, token, asked), 0, nil
 }
 
 // Sweep deletes leases that have ended, and returns how many.

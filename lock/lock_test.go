@@ -54,9 +54,9 @@ func TestLeaseIsRenewedWhileItIsHeld(t *testing.T) {
 		l := newLocker(t, store, &lock.Options{TTL: 30 * time.Second})
 		lease, err := l.TryLock(t.Context(), "a")
 		require.NoError(t, err)
-		time.Sleep(5 * time.Minute)
+		time.Sleep(295 * time.Second)
 		require.True(t, lease.Holds())
-		require.Equal(t, int32(29), store.renewed.Load()) // every ten seconds, the last at this very moment
+		require.Equal(t, int32(29), store.renewed.Load()) // every ten seconds
 		_, err = l.TryLock(t.Context(), "a")
 		require.ErrorIs(t, err, lock.ErrHeld)
 		require.NoError(t, lease.Unlock(t.Context()))

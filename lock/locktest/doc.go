@@ -1,0 +1,2 @@
+// Package locktest is the suite that every [lock.Store] passes.
+package locktest
