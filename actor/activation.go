@@ -155,6 +155,10 @@ func (e *entry[A]) activate() func() {
 		return nil
 	}
 	began := time.Now()
+	var term uint64
+	if h.owner != nil {
+		term = h.owner.term.Load()
+	}
 	a, how, err := h.load(e.id)
 	var shadow *A
 	if err == nil {
@@ -173,7 +177,7 @@ func (e *entry[A]) activate() func() {
 	sys.stats.activations.Add(1)
 	info.SnapshotVersion = h.spec.SnapshotVersion(a)
 	sys.observeActivation(&info, began)
-	r := newResident(h, e, a, shadow)
+	r := newResident(h, e, a, shadow, term)
 	e.activated(r)
 	// The first turn runs here, behind the load: one goroutine less to wake.
 	r.claim()

@@ -28,7 +28,8 @@ type call[A any] struct {
 	inv   aggregate.Invocation[A]
 	reply chan error // holds the one answer; never blocks the actor
 	state atomic.Uint32
-	tries int // of the actor
+	tries int   // of the actor
+	hold  *hold // if set, this is no command: the turn is to be lent
 
 	// In the queue, guarded by the entry's lock.
 	next, prev *call[A]

@@ -41,6 +41,18 @@ type entry[A any] struct {
 	resident    *resident[A]
 	lastUsed    int64 // nanoseconds since the system began
 	failure     *failure
+
+	// minVersion is the newest version that somebody other than the actor has
+	// acknowledged: a turn on an older state catches up first.
+	minVersion uint64
+}
+
+// now is what a resident with nothing in flight learns from its entry.
+type now struct {
+	waiting    int    // calls in the queue
+	lend       bool   // the first of them wants the turn to be lent
+	intent     uint8  // whether to passivate
+	minVersion uint64 // that the state must have
 }
 
 // failure remembers that activations of an id fail, so that further commands
@@ -213,10 +225,23 @@ func (e *entry[A]) removeIfUnused() {
 	e.host.router.remove(e)
 }
 
-// idle tells the entry that its resident has nothing in flight. It returns how
-// many calls wait and whether to passivate. With nothing to do, the next push
-// wakes the resident.
-func (e *entry[A]) idle(lastUsed int64) (waiting int, intent uint8) {
+// raise notes that somebody other than the actor has acknowledged a version.
+func (e *entry[A]) raise(version uint64) {
+	e.mu.Lock()
+	e.minVersion = max(e.minVersion, version)
+	e.mu.Unlock()
+}
+
+// acknowledged is the version that a turn's state must have.
+func (e *entry[A]) acknowledged() uint64 {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.minVersion
+}
+
+// idle tells the entry that its resident has nothing in flight, and returns
+// what there is to do. With nothing to do, the next push wakes the resident.
+func (e *entry[A]) idle(lastUsed int64) now {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if lastUsed > e.lastUsed {
@@ -231,7 +256,7 @@ func (e *entry[A]) idle(lastUsed int64) (waiting int, intent uint8) {
 	if e.waiting == 0 && e.intent == stay {
 		e.wants = true
 	}
-	return e.waiting, e.intent
+	return now{waiting: e.waiting, lend: e.waiting > 0 && e.first.hold != nil, intent: e.intent, minVersion: e.minVersion}
 }
 
 // detach takes the resident off the entry, which is dead after that; or, when

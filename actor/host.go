@@ -25,6 +25,7 @@ type Aggregates[A any] struct {
 	opts   HostOptions
 	router *router[A]
 	spawn  spawner[A]
+	owner  *ownership // nil unless Exclusive
 
 	// The pools belong to the host and not to the package: channels must not
 	// leave the testing/synctest bubble that they were made in.
@@ -45,7 +46,11 @@ func Host[A any](s *System, spec *aggregate.Spec[A], opts *HostOptions) (*Aggreg
 	h.calls.New = func() any { return newCall[A]() }
 	h.turns.New = func() any { return newTurn[A]() }
 	h.spawn.init(s)
+	if o.Exclusive != nil {
+		h.owner = newOwnership(o.Exclusive, spec.Type(), s.opts.Logger)
+	}
 	if err := s.register(spec.Type(), h); err != nil {
+		h.closeOwner()
 		return nil, err
 	}
 	return h, nil
@@ -74,6 +79,12 @@ func (h *Aggregates[A]) Ask(ctx context.Context, inv aggregate.Invocation[A]) er
 func (h *Aggregates[A]) ask(ctx context.Context, inv aggregate.Invocation[A], header *aggregate.Header) error {
 	if ctx.Err() != nil {
 		return notRun(ctx)
+	}
+	if h.owner != nil && !h.owner.holds() {
+		return errNotOwner
+	}
+	if h.system.transacting.Load() > 0 && ctx.Value(insideTransact{}) == h.system {
+		return errAskInside(h.spec.Stream(header.AggregateID))
 	}
 	c := h.calls.Get().(*call[A])
 	c.ctx, c.inv, c.tries = ctx, inv, 0
@@ -128,7 +139,7 @@ func (h *Aggregates[A]) abandon(ctx context.Context, e *entry[A], c *call[A]) er
 }
 
 func (h *Aggregates[A]) release(c *call[A]) {
-	c.ctx, c.inv = nil, nil
+	c.ctx, c.inv, c.hold = nil, nil, nil
 	h.calls.Put(c)
 }
 

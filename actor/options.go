@@ -8,6 +8,7 @@ import (
 
 	"github.com/troupe-go/troupe/aggregate"
 	"github.com/troupe-go/troupe/envelope"
+	"github.com/troupe-go/troupe/lock"
 	"github.com/troupe-go/troupe/snapshot"
 )
 
@@ -67,6 +68,24 @@ type HostOptions struct {
 	// false when this process is the only writer, as with an embedded file.
 	Shared bool
 
+	// Exclusive makes this process the only one that serves the aggregates, by
+	// a lease: until it has it, and when it has lost it, commands are
+	// [aggregate.ErrUnavailable]. While it lasts, answers need no confirmation
+	// by the journal as with Shared. Nil means no lease. The lease is given
+	// back by [System.Stop]; when the process dies, another one gets it after
+	// the lease's time to live.
+	//
+	// However the lease is lost, no stream forks and no acknowledged command
+	// is lost: that is the journal's. A process that was stopped beyond its
+	// lease in the middle of an answer may give one that is older than what
+	// the next owner acknowledged meanwhile.
+	Exclusive *lock.Locker
+
+	// MaxHold bounds how long a turn is lent, to [Aggregates.Acquire] or to a
+	// [System.Transact] that holds several: commands wait meanwhile. Zero
+	// means 30 s.
+	MaxHold time.Duration
+
 	// Emitter gets what the aggregates enqueue, after the commit; see
 	// [aggregate.Emitter]. It is the caller's to close, behind [System.Stop].
 	// Nil drops what is enqueued.
@@ -81,6 +100,7 @@ type HostOptions struct {
 const (
 	defaultPassivateAfter = 2 * time.Minute
 	defaultMailboxSize    = 4096
+	defaultMaxHold        = 30 * time.Second
 )
 
 // Limits of one turn. Whichever is reached first ends it: the rest of the
@@ -148,6 +168,15 @@ func (o *HostOptions) withDefaults() (HostOptions, error) {
 	}
 	if v.MailboxSize == 0 {
 		v.MailboxSize = defaultMailboxSize
+	}
+	if v.Shared && v.Exclusive != nil {
+		return v, envelope.Invalid("actor.HostOptions.Shared", "true", "with Exclusive there is nobody to share with")
+	}
+	if v.MaxHold < 0 {
+		return v, envelope.Invalid("actor.HostOptions.MaxHold", v.MaxHold.String(), "is negative")
+	}
+	if v.MaxHold == 0 {
+		v.MaxHold = defaultMaxHold
 	}
 	if v.PassivateAfter == 0 {
 		v.PassivateAfter = defaultPassivateAfter

@@ -47,6 +47,7 @@ type resident[A any] struct {
 	credited    bool // the journal has said that there is room
 	left        bool // detached from the entry
 	lastUsed    int64
+	term        uint64 // of the lease under which the state was loaded, see ownership
 }
 
 // operation is what a resident waits for.
@@ -59,10 +60,12 @@ const (
 	opResubmit           // a moment, before the turn's batch is submitted again
 	opReload             // the state, from the journal
 	opSnapshot           // the snapshot before passivation
+	opLent               // whoever the turn is lent to
 )
 
-func newResident[A any](h *Aggregates[A], e *entry[A], state, shadow *A) *resident[A] {
-	r := &resident[A]{host: h, entry: e, state: state, shadow: shadow, version: h.spec.Version(state)}
+// newResident makes the actor of a state that was loaded after term began.
+func newResident[A any](h *Aggregates[A], e *entry[A], state, shadow *A, term uint64) *resident[A] {
+	r := &resident[A]{host: h, term: term, entry: e, state: state, shadow: shadow, version: h.spec.Version(state)}
 	r.finish = func(_ journal.Result, err error) { r.finished(err) }
 	return r
 }
@@ -85,7 +88,7 @@ func (r *resident[A]) finished(err error) {
 	}
 	r.op = opNone
 	r.committed(nil)
-	if waiting, intent := r.entry.idle(r.lastUsed); waiting > 0 || intent != stay || !r.sleep() {
+	if now := r.entry.idle(r.lastUsed); now.waiting > 0 || now.intent != stay || !r.sleep() {
 		r.resume()
 	}
 }
@@ -163,31 +166,41 @@ func (r *resident[A]) completedOp(op operation, err error) {
 		r.reloaded(err)
 	case opSnapshot:
 		r.snapshotStored(err)
+	case opLent:
 	}
 }
 
 // next begins what is to be done when nothing is under way, and reports
 // whether there was anything.
 func (r *resident[A]) next() bool {
-	waiting := 0
-	if len(r.retry) == 0 {
-		n, intent := r.entry.idle(r.lastUsed)
-		if intent != stay {
+	var now now
+	if len(r.retry) > 0 {
+		now.minVersion = r.entry.acknowledged()
+	} else {
+		now = r.entry.idle(r.lastUsed)
+		switch {
+		case now.intent != stay:
 			r.passivate()
 			return true
-		}
-		if waiting = n; waiting == 0 {
+		case now.waiting == 0:
 			r.dropSavepointLater()
 			return false
+		case now.lend:
+			r.lend()
+			return true
 		}
 	}
 	sys := r.host.system
 	switch {
+	case !r.current():
+		r.failWaiting(errNotOwner)
 	case !sys.breaker.allow():
 		r.failWaiting(errBreakerOpen)
 	case r.state == nil:
 		r.reload()
-	case !r.credited && r.awaitCredit(len(r.retry)+waiting):
+	case r.version < now.minVersion:
+		r.catchUp()
+	case !r.credited && r.awaitCredit(len(r.retry)+now.waiting):
 	default:
 		r.credited = false
 		r.decide()
@@ -232,6 +245,34 @@ func (r *resident[A]) reload() {
 		}
 		r.complete(err)
 	})
+}
+
+// catchUp applies what somebody else committed to the state in memory, which
+// holds nothing that is not committed.
+func (r *resident[A]) catchUp() {
+	if r.shadow != nil || r.savepoint != nil { // these would have to follow: rare, so made anew
+		r.state, r.savepoint = nil, nil
+		r.reload()
+		return
+	}
+	r.op = opReload
+	r.host.system.stats.catchUps.Add(1)
+	state, version := r.state, r.version
+	r.state = nil // not to be used if this fails
+	r.host.system.activator.do(func() { r.complete(r.readOn(state, version)) })
+}
+
+// readOn brings state from version to the newest, or loads it whole where that
+// is not possible. It runs on a goroutine of the activator.
+func (r *resident[A]) readOn(state *A, version uint64) (err error) {
+	h := r.host
+	ctx := h.system.activator.deadlines.next()
+	if _, err := h.spec.ReplayAll(state, h.system.journal.Load(ctx, h.stream(r.entry.id), version)); err == nil {
+		r.loaded = state
+		return nil
+	}
+	r.loaded, _, err = h.load(r.entry.id)
+	return err
 }
 
 func (r *resident[A]) reloaded(err error) {

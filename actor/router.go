@@ -47,6 +47,14 @@ func (r *router[A]) entry(h *Aggregates[A], id string) *entry[A] {
 	return e
 }
 
+// find returns the entry of id, or nil.
+func (r *router[A]) find(id string) *entry[A] {
+	s := r.shard(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.entries[id]
+}
+
 // remove takes a dead entry out. The caller holds the entry's lock.
 func (r *router[A]) remove(e *entry[A]) {
 	s := r.shard(e.id)

@@ -29,6 +29,11 @@ type System struct {
 	stats      counters
 	began      time.Time
 
+	transacting atomic.Int32   // calls of Transact now
+	settling    sync.WaitGroup // their commits
+	life        context.Context
+	endLife     context.CancelFunc // gives up what is not settled
+
 	entries  atomic.Int64 // of all routers
 	stopping atomic.Bool
 	aborted  atomic.Bool // the time for stopping is over: let go of everything
@@ -48,6 +53,7 @@ type hosted interface {
 	lastUses(dst []candidate) []candidate
 	drain()
 	abort() (commands int)
+	closeOwner()
 }
 
 // NewSystem starts a system over j. The journal stays the caller's to close,
@@ -72,6 +78,7 @@ func NewSystem(j journal.Journal, opts *Options) (*System, error) {
 		noRoom: s.sweep.makeRoom, workers: newDispatcher(o.MaxActivations),
 		deadlines: deadlines{timeout: o.ActivationTimeout},
 	}
+	s.life, s.endLife = context.WithCancel(context.Background())
 	s.sweep.start(s)
 	return s, nil
 }
@@ -139,6 +146,10 @@ func (s *System) Stop(ctx context.Context) error {
 	s.ended = true
 	s.mu.Unlock()
 	if first {
+		for _, h := range s.allHosts() {
+			h.closeOwner()
+		}
+		s.endLife()
 		s.sweep.stop()
 		s.proto.Shutdown()
 		s.dispatcher.close()
@@ -158,12 +169,20 @@ func (s *System) awaitDrained(ctx context.Context) error {
 				return nil
 			}
 			s.aborted.Store(true)
+			s.endLife()
 			commands := 0
 			for _, h := range s.allHosts() {
 				commands += h.abort()
 			}
 			return &StopError{Aggregates: left, Commands: commands, Cause: context.Cause(ctx)}
 		}
+	}
+	settled := make(chan struct{})
+	go func() { s.settling.Wait(); close(settled) }()
+	select {
+	case <-settled:
+	case <-ctx.Done():
+		return &StopError{Cause: context.Cause(ctx)}
 	}
 	select { // the last actors let go, and the last receipt look-ups answer their callers
 	case <-s.activator.whenEmpty():
@@ -198,13 +217,14 @@ type Stats struct {
 	Snapshots          uint64 // stored
 	SnapshotsIgnored   uint64 // found, and not used
 	Crashes            uint64 // actors that their supervisor stopped
+	CatchUps           uint64 // states brought up to what somebody else had committed
 	UnknownOutcomes    uint64 // batches submitted again to learn what became of them
 	StateDiffs         uint64 // found by [HostOptions.CheckState]
 }
 
 type counters struct {
 	activations, activationFailures, passivations, turns, conflicts, panics, rollbacks,
-	reloads, snapshots, snapshotsIgnored, crashes, unknownOutcomes, stateDiffs atomic.Uint64
+	reloads, catchUps, snapshots, snapshotsIgnored, crashes, unknownOutcomes, stateDiffs atomic.Uint64
 }
 
 // Stats returns the system's figures. They are read one by one, not at one
@@ -216,7 +236,7 @@ func (s *System) Stats() Stats {
 		Activations: s.stats.activations.Load(), ActivationFailures: s.stats.activationFailures.Load(),
 		Passivations: s.stats.passivations.Load(), Turns: s.stats.turns.Load(),
 		Conflicts: s.stats.conflicts.Load(), Panics: s.stats.panics.Load(),
-		Rollbacks: s.stats.rollbacks.Load(), Reloads: s.stats.reloads.Load(),
+		Rollbacks: s.stats.rollbacks.Load(), Reloads: s.stats.reloads.Load(), CatchUps: s.stats.catchUps.Load(),
 		Snapshots: s.stats.snapshots.Load(), SnapshotsIgnored: s.stats.snapshotsIgnored.Load(),
 		Crashes: s.stats.crashes.Load(), UnknownOutcomes: s.stats.unknownOutcomes.Load(),
 		StateDiffs: s.stats.stateDiffs.Load(),

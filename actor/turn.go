@@ -153,7 +153,7 @@ func (r *resident[A]) decide() {
 		r.retry, r.limit = nil, 0
 		t.taken = r.entry.take(t.taken, limit-len(t.held))
 		i := 0
-		for i < len(t.taken) && r.room(t, limit) {
+		for i < len(t.taken) && t.taken[i].hold == nil && r.room(t, limit) {
 			r.run(t, t.taken[i])
 			i++
 		}
@@ -272,9 +272,14 @@ func (r *resident[A]) submit(t *turn[A]) {
 	if n := len(t.recorder.Records); n > 0 {
 		t.batch.Appends = append(t.batch.Appends, journal.Append{Stream: s, Expected: r.version, Records: t.recorder.Records})
 		r.addSnapshot(t, uint64(n))
-	} else if r.host.opts.Shared || len(t.batch.Receipts) > 0 {
+	} else if len(t.batch.Receipts) > 0 || r.host.asserts() {
 		t.batch.Asserts = append(t.batch.Asserts, journal.Assert{Stream: s, Expected: r.version})
 	} else {
+		if !r.owns() { // the lease ended while it was decided
+			t.answerAll(errNotOwner)
+			r.recycle(t)
+			return
+		}
 		r.answer(t)
 		return
 	}

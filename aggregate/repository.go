@@ -126,7 +126,7 @@ func (r *Repository[A]) Commit(ctx context.Context, aggregates ...*A) error {
 		return err
 	}
 	if len(b.Appends) > 0 {
-		if err := settle(ctx, r.journal, b); err != nil {
+		if _, err := journal.Settle(ctx, r.journal, b); err != nil {
 			ReleaseEmissions(emissions)
 			return err
 		}
@@ -150,9 +150,10 @@ func (r *Repository[A]) Commit(ctx context.Context, aggregates ...*A) error {
 //
 // Errors: [ErrInvalid], [ErrUnavailable], and the context's.
 func (r *Repository[A]) DeleteSnapshot(ctx context.Context, id string) error {
-	return settle(ctx, r.journal, &journal.Batch{
+	_, err := journal.Settle(ctx, r.journal, &journal.Batch{
 		ID: journal.NewBatchID(), DropSnapshots: []envelope.Stream{r.spec.Stream(id)},
 	})
+	return err
 }
 
 // Ask loads the aggregate, runs the command and commits, anew after a
@@ -209,7 +210,8 @@ func (r *Repository[A]) try(ctx context.Context, inv Invocation[A], h *Header) e
 	if err != nil {
 		return err
 	}
-	err = notRun(ctx, settle(ctx, r.journal, b))
+	_, err = journal.Settle(ctx, r.journal, b)
+	err = notRun(ctx, err)
 	if err == nil {
 		EmitReserved(emissions)
 		return nil
@@ -302,38 +304,4 @@ func notRun(ctx context.Context, err error) error {
 		return fmt.Errorf("%w: %w", ErrNotRun, err)
 	}
 	return err
-}
-
-// settle commits b and, when the outcome is unknown, submits the identical
-// batch again until it is known or ctx ends.
-//
-// An answer to a resubmission settles the matter only if it tells of the first
-// submission: that the queue is full or the store away now says nothing about
-// what it did then.
-func settle(ctx context.Context, j journal.Journal, b *journal.Batch) error {
-	_, err := journal.Commit(ctx, j, b)
-	if !errors.Is(err, ErrUnknownOutcome) {
-		return err
-	}
-	again := *b // a journal may still read the first one
-	again.Resubmit = true
-	for wait := time.Millisecond; ; wait = min(2*wait, time.Second) {
-		timer := time.NewTimer(wait)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-			return errors.Join(ErrUnknownOutcome, context.Cause(ctx))
-		}
-		resubmit := again
-		switch _, err = journal.Commit(ctx, j, &resubmit); {
-		case errors.Is(err, journal.ErrClosed):
-			return errors.Join(ErrUnknownOutcome, err)
-		case ctx.Err() != nil && errors.Is(err, context.Cause(ctx)):
-			return errors.Join(ErrUnknownOutcome, context.Cause(ctx))
-		case errors.Is(err, ErrUnknownOutcome), errors.Is(err, ErrOverloaded), errors.Is(err, ErrUnavailable):
-		default:
-			return err
-		}
-	}
 }

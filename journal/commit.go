@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 )
 
 // Commit submits b and waits for its outcome: the blocking form of
@@ -48,5 +49,43 @@ func commitOnce(ctx context.Context, j Journal, b *Batch) (res Result, waited bo
 		return o.res, waited, o.err
 	case <-ctx.Done():
 		return Result{}, waited, errors.Join(ErrUnknownOutcome, context.Cause(ctx))
+	}
+}
+
+// Settle is [Commit] for whoever must know the outcome: while it is unknown,
+// the identical batch is submitted again, until the answer is another one or
+// ctx ends.
+//
+// An answer to a resubmission settles the matter only if it tells of the first
+// submission: that the queue is full or the store away now says nothing about
+// what it did then.
+//
+// Errors as Commit. An [ErrUnknownOutcome] that is left means that ctx ended or
+// the journal was closed, whose error it wraps.
+func Settle(ctx context.Context, j Journal, b *Batch) (Result, error) {
+	res, err := Commit(ctx, j, b)
+	if !errors.Is(err, ErrUnknownOutcome) {
+		return res, err
+	}
+	again := *b // a journal may still read the first one
+	again.Resubmit = true
+	for wait := time.Millisecond; ; wait = min(2*wait, time.Second) {
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return Result{}, errors.Join(ErrUnknownOutcome, context.Cause(ctx))
+		}
+		resubmit := again
+		switch res, err = Commit(ctx, j, &resubmit); {
+		case errors.Is(err, ErrClosed):
+			return Result{}, errors.Join(ErrUnknownOutcome, err)
+		case ctx.Err() != nil && errors.Is(err, context.Cause(ctx)):
+			return Result{}, errors.Join(ErrUnknownOutcome, context.Cause(ctx))
+		case errors.Is(err, ErrUnknownOutcome), errors.Is(err, ErrOverloaded), errors.Is(err, ErrUnavailable):
+		default:
+			return res, err
+		}
 	}
 }
