@@ -99,6 +99,22 @@ func (c *Checkout[A]) Publish(messages ...envelope.Message) { c.tx.Publish(messa
 // Write adds rows of read models.
 func (c *Checkout[A]) Write(rows ...envelope.Row) { c.tx.Write(rows...) }
 
+// Truncate records a baseline, so that everything before it is let go with the
+// commit: see [aggregate.Repository.Truncate].
+//
+// Errors: those of [aggregate.Spec.RecordBaseline].
+func (c *Checkout[A]) Truncate() error {
+	return c.part.begin(c.part.host.spec.RecordBaseline)
+}
+
+// Delete records the end of the aggregate, so that with the commit it does not
+// exist any more: see [aggregate.Repository.Delete].
+//
+// Errors: those of [aggregate.Spec.RecordTombstone].
+func (c *Checkout[A]) Delete() error {
+	return c.part.begin(c.part.host.spec.RecordTombstone)
+}
+
 // Commit stores what the aggregate recorded, in one batch with the messages and
 // rows, and gives the turn back, whatever the outcome.
 //
@@ -146,4 +162,34 @@ func (h *Aggregates[A]) Peek(ctx context.Context, id string) (*A, error) {
 		return nil, err
 	}
 	return repository.Peek(ctx, id)
+}
+
+// Truncate lets go of the history of id: see [aggregate.Repository.Truncate].
+// It waits for the aggregate's turn like a command.
+//
+// Errors: those of [Aggregates.Acquire], of [aggregate.Spec.RecordBaseline] and
+// of [Checkout.Commit].
+func (h *Aggregates[A]) Truncate(ctx context.Context, id string) error {
+	return h.checkout(ctx, id, (*Checkout[A]).Truncate)
+}
+
+// Delete ends the aggregate of id: see [aggregate.Repository.Delete]. It waits
+// for the aggregate's turn like a command.
+//
+// Errors: those of [Aggregates.Acquire], [aggregate.ErrNotFound], and those of
+// [Checkout.Commit].
+func (h *Aggregates[A]) Delete(ctx context.Context, id string) error {
+	return h.checkout(ctx, id, (*Checkout[A]).Delete)
+}
+
+func (h *Aggregates[A]) checkout(ctx context.Context, id string, do func(*Checkout[A]) error) error {
+	c, err := h.Acquire(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer c.Abort()
+	if err := do(c); err != nil {
+		return err
+	}
+	return c.Commit()
 }

@@ -328,6 +328,7 @@ type part[A any] struct {
 	base     uint64 // the version that it was loaded at
 	version  uint64 // behind the commit
 	recorder aggregate.Recorder
+	first    uint64 // the version that history is to begin with; 0 for no change
 }
 
 func (p *part[A]) stream() envelope.Stream { return p.host.stream(p.id) }
@@ -349,6 +350,10 @@ func (p *part[A]) add(b *journal.Batch, now time.Time) error {
 		return nil
 	}
 	b.Appends = append(b.Appends, journal.Append{Stream: p.stream(), Expected: p.base, Records: records})
+	if p.first > 0 {
+		b.Truncates = append(b.Truncates, journal.Truncate{Stream: p.stream(), Before: p.first})
+		return nil // what was recorded is as good as a snapshot
+	}
 	if h.spec.HasSnapshots() && h.opts.Snapshots.Due(p.version, h.spec.SnapshotVersion(p.a)) {
 		// A snapshot is a cache: one that cannot be taken must not keep the
 		// events from being stored.
@@ -356,6 +361,15 @@ func (p *part[A]) add(b *journal.Batch, now time.Time) error {
 			b.Snapshots = append(b.Snapshots, snap)
 		}
 	}
+	return nil
+}
+
+// begin records what history begins with.
+func (p *part[A]) begin(record func(*A) error) error {
+	if err := record(p.a); err != nil {
+		return err
+	}
+	p.first = p.host.spec.Version(p.a)
 	return nil
 }
 

@@ -3,6 +3,7 @@ package aggregate
 import (
 	"fmt"
 	"reflect"
+	"strings"
 
 	"github.com/troupe-go/troupe/envelope"
 )
@@ -19,6 +20,7 @@ type Event[A, E any] struct {
 	ups     map[uint32]upcaster
 	former  []string // names that old records have
 	enqueue bool
+	take    func(*A) E        // of a baseline: the state as payload
 	emitter func(*A) *Emitter // nil: the runtime's
 	spec    *Spec[A]          // set by Define
 }
@@ -96,7 +98,9 @@ func (e *Event[A, E]) Record(a *A, payload E) error {
 	if len(data) > envelope.MaxDataBytes {
 		return envelope.Invalid("event data", e.name, fmt.Sprintf("has %d bytes, at most %d are allowed", len(data), envelope.MaxDataBytes))
 	}
-	e.apply(a, payload)
+	if e.take == nil { // else the payload is the state already
+		e.apply(a, payload)
+	}
 	r.version++
 	if e.enqueue {
 		em := Emission{Name: e.name, Version: r.version, Value: payload}
@@ -142,6 +146,12 @@ func (e *Event[A, E]) addTo(s *Spec[A]) error {
 			return []any{v}, err
 		},
 	}
+	if e.take != nil {
+		s.events[e.name] = def
+		s.baseline = func(a *A) error { return e.Record(a, e.take(a)) }
+		e.spec = s
+		return nil // nobody else records one
+	}
 	if err := s.addEvent(e.name, def); err != nil {
 		return err
 	}
@@ -166,6 +176,9 @@ func (e *Event[A, E]) addTo(s *Spec[A]) error {
 func (s *Spec[A]) addEvent(name string, def eventDef[A]) error {
 	if err := envelope.ValidateName("event name", name, envelope.MaxNameBytes); err != nil {
 		return err
+	}
+	if strings.HasPrefix(name, envelope.ReservedPrefix) {
+		return fmt.Errorf("event %q: the prefix %s is reserved", name, envelope.ReservedPrefix)
 	}
 	if _, twice := s.events[name]; twice {
 		return fmt.Errorf("event %q is defined twice", name)

@@ -17,7 +17,13 @@ import (
 // event; a must not be used then.
 func (s *Spec[A]) Replay(a *A, rec *envelope.Record) error {
 	r := rootOf(a)
+	if rec.BeginsHistory() && (rec.Version == r.version+1 || r.version == 0) {
+		return s.beginHistory(a, rec)
+	}
 	if rec.Version != r.version+1 {
+		if r.version == 0 && rec.Version > 1 {
+			return replayError(rec, fmt.Errorf("%w: it is the oldest record, and no baseline", journal.ErrHistoryGone))
+		}
 		return replayError(rec, fmt.Errorf("%w: the record behind version %d has version %d", journal.ErrCorrupt, r.version, rec.Version))
 	}
 	def, codec, err := s.lookup(rec)

@@ -63,7 +63,7 @@ func NewRepository[A any](j journal.Journal, spec *Spec[A], opts *RepositoryOpti
 // [ErrUnavailable], and the context's.
 func (r *Repository[A]) Load(ctx context.Context, id string) (*A, error) {
 	a, err := r.load(ctx, id)
-	if err == nil && rootOf(a).version == 0 {
+	if err == nil && !rootOf(a).Exists() {
 		return nil, NotFound(r.spec.Stream(id))
 	}
 	return a, err
@@ -91,7 +91,7 @@ func (r *Repository[A]) LoadMany(ctx context.Context, ids ...string) ([]*A, erro
 		if err != nil {
 			return nil, err
 		}
-		if rootOf(a).version > 0 {
+		if rootOf(a).Exists() {
 			all[i] = a
 		}
 	}

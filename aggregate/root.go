@@ -14,6 +14,7 @@ type Root struct {
 	id       string
 	version  uint64 // includes what is recorded
 	snapshot uint64 // version of the newest stored snapshot known
+	ended    uint64 // version of the tombstone that the present life began behind; 0 without one
 	rec      *Recorder
 
 	replaying bool // a stored record is being applied: its mutator enqueues nothing
@@ -28,8 +29,12 @@ func (r *Root) ID() string { return r.id }
 func (r *Root) SetID(id string) { r.id = id }
 
 // Version returns how many events the aggregate has, recorded ones included.
-// An aggregate at version 0 does not exist yet.
+// An aggregate at version 0 does not exist yet; see also [Root.Exists].
 func (r *Root) Version() uint64 { return r.version }
+
+// Exists reports whether the aggregate has an event: it was created, and not
+// deleted since.
+func (r *Root) Exists() bool { return r.version > r.ended }
 
 // Metadata returns what each event recorded from now on inherits.
 func (r *Root) Metadata() envelope.Metadata {

@@ -16,7 +16,7 @@ import (
 // handler panicked: drop it.
 func RunGuarded[A any](ctx context.Context, spec *Spec[A], inv Invocation[A], a *A, now time.Time) (err error) {
 	h := inv.Header()
-	if h.MustExist && rootOf(a).version == 0 {
+	if h.MustExist && !rootOf(a).Exists() {
 		return NotFound(spec.Stream(h.AggregateID))
 	}
 	defer func() {

@@ -70,6 +70,9 @@ func (s *Spec[A]) HasSnapshots() bool { return s.snapshot != nil }
 // encoded, or it is larger than [snapshot.MaxDataBytes].
 func (s *Spec[A]) Snapshot(a *A, now time.Time) (snapshot.Snapshot, error) {
 	r := rootOf(a)
+	if r.ended > 0 && !r.Exists() {
+		return snapshot.Snapshot{}, &Error{Code: CodeInvalid, Message: fmt.Sprintf("%s does not exist: there is no state", s.Stream(r.id))}
+	}
 	if s.snapshot == nil {
 		return snapshot.Snapshot{}, &Error{Code: CodeInvalid, Message: fmt.Sprintf("aggregate %s defines no snapshots", s.typ)}
 	}

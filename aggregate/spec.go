@@ -19,6 +19,7 @@ type Spec[A any] struct {
 	events   map[string]eventDef[A] // former names too
 	payloads map[reflect.Type]payloadDef[A]
 	snapshot *snapshotDef[A]
+	baseline func(*A) error // records one; nil without
 	codec    envelope.Codec
 	codecs   *envelope.Codecs
 }
