@@ -85,6 +85,9 @@ var (
 	weighed = aggregate.On("weighed", func(*purse, purseWeighed) {})
 
 	purses = aggregate.Define("purse", opened, put, taken, weighed,
+		aggregate.Baseline(
+			func(p *purse) purseState { return purseState{p.Open, p.Coins, p.Last} },
+			func(p *purse, s purseState) { p.Open, p.Coins, p.Last = s.Open, s.Coins, s.Last }),
 		aggregate.Snapshots(1,
 			func(p *purse) purseState {
 				last := make(map[string]int, len(p.Last))

@@ -22,7 +22,7 @@ func (s *Spec[A]) Replay(a *A, rec *envelope.Record) error {
 	}
 	if rec.Version != r.version+1 {
 		if r.version == 0 && rec.Version > 1 {
-			return replayError(rec, fmt.Errorf("%w: it is the oldest record, and no baseline", journal.ErrHistoryGone))
+			return replayError(rec, fmt.Errorf("%w: %w: it is the oldest record, and no baseline", journal.ErrCorrupt, journal.ErrHistoryGone))
 		}
 		return replayError(rec, fmt.Errorf("%w: the record behind version %d has version %d", journal.ErrCorrupt, r.version, rec.Version))
 	}

@@ -99,7 +99,7 @@ func TestReplayErrors(t *testing.T) {
 		rec := stored(2, "taken", 1, `{}`)
 		err := spec.Replay(spec.New("1"), &rec)
 		require.ErrorIs(t, err, journal.ErrCorrupt)
-		require.ErrorContains(t, err, "the record behind version 0 has version 2")
+		require.ErrorContains(t, err, "it is the oldest record, and no baseline")
 	})
 	t.Run("JournalFails", func(t *testing.T) {
 		t.Parallel()
