@@ -22,7 +22,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testenv.RunChild(map[string]func() error{"purses": childPurses})
+	testenv.RunChild(map[string]func() error{"purses": childPurses, "shared": childShared})
 	goleak.VerifyTestMain(m)
 }
 
