@@ -1,0 +1,210 @@
+package postgres
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/troupe-go/troupe/envelope"
+	"github.com/troupe-go/troupe/journal"
+	"github.com/troupe-go/troupe/snapshot"
+)
+
+// The parameters of statements that store many rows: a slice for each column.
+// Their memory is used again for the next group.
+
+type headColumns struct {
+	types, ids       []string
+	versions, events []int64
+	batches          [][]byte
+}
+
+func (c *headColumns) reset() {
+	c.types, c.ids = c.types[:0], c.ids[:0]
+	c.versions, c.events, c.batches = c.versions[:0], c.events[:0], c.batches[:0]
+}
+
+func (c *headColumns) add(s envelope.Stream, version, events uint64, batch []byte) {
+	c.types, c.ids = append(c.types, s.Type), append(c.ids, s.ID)
+	c.versions, c.events = append(c.versions, int64(version)), append(c.events, int64(events))
+	c.batches = append(c.batches, batch)
+}
+
+func (c *headColumns) args(to []any) []any {
+	return append(to, c.types, c.ids, c.versions, c.events, c.batches)
+}
+
+type eventColumns struct {
+	types, ids        []string
+	versions, schemas []int64
+	slices            []int16
+	batches, data     [][]byte
+	times             []time.Time
+	names, codecs     []string
+	metadata          []*string
+}
+
+func (c *eventColumns) reset() {
+	c.types, c.ids, c.names, c.codecs = c.types[:0], c.ids[:0], c.names[:0], c.codecs[:0]
+	c.versions, c.schemas, c.slices = c.versions[:0], c.schemas[:0], c.slices[:0]
+	c.times = c.times[:0]
+	clear(c.batches)
+	clear(c.data)
+	clear(c.metadata)
+	c.batches, c.data, c.metadata = c.batches[:0], c.data[:0], c.metadata[:0]
+}
+
+func (c *eventColumns) add(batch []byte, a *journal.Append) error {
+	slice := int16(a.Stream.Slice())
+	for i := range a.Records {
+		rec := &a.Records[i]
+		metadata, err := metadataText(&rec.Metadata)
+		if err != nil {
+			return err
+		}
+		c.types, c.ids = append(c.types, a.Stream.Type), append(c.ids, a.Stream.ID)
+		c.versions = append(c.versions, int64(rec.Version))
+		c.slices = append(c.slices, slice)
+		c.batches = append(c.batches, batch)
+		c.times = append(c.times, micros(rec.Time))
+		c.names = append(c.names, rec.Name)
+		c.schemas = append(c.schemas, int64(rec.Schema))
+		c.codecs = append(c.codecs, rec.Codec)
+		c.data = append(c.data, notNull(rec.Data))
+		c.metadata = append(c.metadata, metadata)
+		batch = nil
+	}
+	return nil
+}
+
+func (c *eventColumns) args(to []any) []any {
+	return append(to, c.types, c.ids, c.versions, c.slices, c.batches, c.times, c.names, c.schemas, c.codecs, c.data, c.metadata)
+}
+
+// receiptColumns are those of commands or those of messages, where the first
+// name is the consumer and the second is not used.
+type receiptColumns struct {
+	types, ids, commands, codecs []string
+	batches, replies             [][]byte
+	versions, stored             []int64
+	times                        []time.Time
+}
+
+func (c *receiptColumns) reset() {
+	c.types, c.ids, c.commands, c.codecs = c.types[:0], c.ids[:0], c.commands[:0], c.codecs[:0]
+	clear(c.batches)
+	clear(c.replies)
+	c.batches, c.replies = c.batches[:0], c.replies[:0]
+	c.versions, c.stored, c.times = c.versions[:0], c.stored[:0], c.times[:0]
+}
+
+func (c *receiptColumns) add(batch []byte, r *envelope.Receipt, now int64) {
+	first, second := r.Stream.Type, r.Stream.ID
+	if r.IsMessage() {
+		first, second = r.Consumer, ""
+	}
+	c.types, c.ids = append(c.types, first), append(c.ids, second)
+	c.commands = append(c.commands, r.ID)
+	c.batches = append(c.batches, batch)
+	c.versions = append(c.versions, int64(r.Version))
+	c.codecs = append(c.codecs, r.Codec)
+	c.replies = append(c.replies, notNull(r.Reply))
+	c.times = append(c.times, micros(r.Time))
+	c.stored = append(c.stored, now)
+}
+
+func (c *receiptColumns) args(to []any) []any {
+	return append(to, c.types, c.ids, c.commands, c.batches, c.versions, c.codecs, c.replies, c.times, c.stored)
+}
+
+func (c *receiptColumns) inboxArgs() []any {
+	return []any{c.types, c.commands, c.batches, c.versions, c.codecs, c.replies, c.times, c.stored}
+}
+
+type messageColumns struct {
+	slots, kinds                                         []int16
+	ids, names, destinations, keys, contentTypes, codecs []string
+	data                                                 [][]byte
+	times                                                []time.Time
+	sourceTypes, sourceIDs                               []string
+	sourceVersions                                       []int64
+	metadata                                             []*string
+}
+
+func (c *messageColumns) reset() {
+	c.slots, c.kinds, c.ids, c.names = c.slots[:0], c.kinds[:0], c.ids[:0], c.names[:0]
+	c.destinations, c.keys, c.contentTypes, c.codecs = c.destinations[:0], c.keys[:0], c.contentTypes[:0], c.codecs[:0]
+	clear(c.data)
+	clear(c.metadata)
+	c.data, c.times, c.metadata = c.data[:0], c.times[:0], c.metadata[:0]
+	c.sourceTypes, c.sourceIDs, c.sourceVersions = c.sourceTypes[:0], c.sourceIDs[:0], c.sourceVersions[:0]
+}
+
+func (c *messageColumns) add(m *envelope.Message) error {
+	metadata, err := metadataText(&m.Metadata)
+	if err != nil {
+		return err
+	}
+	c.slots, c.kinds = append(c.slots, int16(m.Slot())), append(c.kinds, int16(m.Kind))
+	c.ids, c.names = append(c.ids, m.ID), append(c.names, m.Name)
+	c.destinations, c.keys = append(c.destinations, m.Destination), append(c.keys, m.Key)
+	c.contentTypes, c.codecs = append(c.contentTypes, m.ContentType), append(c.codecs, m.Codec)
+	c.data, c.times = append(c.data, notNull(m.Data)), append(c.times, micros(m.Time))
+	c.sourceTypes, c.sourceIDs = append(c.sourceTypes, m.Source.Type), append(c.sourceIDs, m.Source.ID)
+	c.sourceVersions = append(c.sourceVersions, int64(m.SourceVersion))
+	c.metadata = append(c.metadata, metadata)
+	return nil
+}
+
+func (c *messageColumns) args(to []any) []any {
+	return append(to, c.slots, c.ids, c.kinds, c.names, c.destinations, c.keys, c.contentTypes, c.codecs,
+		c.data, c.times, c.sourceTypes, c.sourceIDs, c.sourceVersions, c.metadata)
+}
+
+type snapshotColumns struct {
+	types, ids, codecs              []string
+	versions, schemas, fingerprints []int64
+	data                            [][]byte
+	times                           []time.Time
+}
+
+func (c *snapshotColumns) reset() {
+	c.types, c.ids, c.codecs = c.types[:0], c.ids[:0], c.codecs[:0]
+	c.versions, c.schemas, c.fingerprints = c.versions[:0], c.schemas[:0], c.fingerprints[:0]
+	clear(c.data)
+	c.data, c.times = c.data[:0], c.times[:0]
+}
+
+func (c *snapshotColumns) add(s *snapshot.Snapshot) {
+	c.types, c.ids, c.codecs = append(c.types, s.Stream.Type), append(c.ids, s.Stream.ID), append(c.codecs, s.Codec)
+	c.versions, c.schemas = append(c.versions, int64(s.Version)), append(c.schemas, int64(s.Schema))
+	c.fingerprints = append(c.fingerprints, int64(s.Fingerprint))
+	c.data, c.times = append(c.data, notNull(s.Data)), append(c.times, micros(s.Time))
+}
+
+func (c *snapshotColumns) args(to []any) []any {
+	return append(to, c.types, c.ids, c.versions, c.schemas, c.fingerprints, c.codecs, c.data, c.times)
+}
+
+// metadataText is the stored form, nil for none.
+func metadataText(m *envelope.Metadata) (*string, error) {
+	if m.IsZero() {
+		return nil, nil
+	}
+	encoded, err := json.Marshal(m)
+	if err != nil {
+		return nil, err
+	}
+	text := string(encoded)
+	return &text, nil
+}
+
+// notNull makes an empty bytea of nil, which would be NULL.
+func notNull(data []byte) []byte {
+	if data == nil {
+		return []byte{}
+	}
+	return data
+}
+
+// micros is t as it is kept.
+func micros(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }

@@ -1,0 +1,3 @@
+package postgres_test
+
+func childContend() error { return nil }
