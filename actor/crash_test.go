@@ -16,7 +16,10 @@ import (
 	"github.com/troupe-go/troupe/actor"
 	"github.com/troupe-go/troupe/aggregate"
 	"github.com/troupe-go/troupe/internal/testenv"
+	"github.com/troupe-go/troupe/journal"
 	"github.com/troupe-go/troupe/journal/bolt"
+	"github.com/troupe-go/troupe/journal/postgres"
+	"github.com/troupe-go/troupe/journal/sqlite"
 	"github.com/troupe-go/troupe/snapshot"
 )
 
@@ -26,7 +29,7 @@ const crashWorkers = 32
 // eight purses, each command with an id. Worker w goes on behind the number
 // that it was last told, so the first command of each may be a repeat.
 func childPurses() error {
-	j, err := bolt.Open(os.Getenv("JOURNAL"), &bolt.Options{CheckpointEvents: 3000, ReceiptWindow: 2000, Logger: quiet})
+	j, err := openNamed(context.Background(), os.Getenv("JOURNAL"))
 	if err != nil {
 		return err
 	}
@@ -60,19 +63,51 @@ func childPurses() error {
 	return <-failed
 }
 
+// openNamed opens the journal that a child process is told of: "bolt PATH",
+// "sqlite PATH" or "postgres URL SCHEMA".
+func openNamed(ctx context.Context, name string) (journal.Journal, error) {
+	kind, where, _ := strings.Cut(name, " ")
+	switch kind {
+	case "bolt":
+		return bolt.Open(where, &bolt.Options{CheckpointEvents: 3000, ReceiptWindow: 2000, Logger: quiet})
+	case "sqlite":
+		return sqlite.OpenAndMigrate(ctx, where, &sqlite.Options{Logger: quiet})
+	case "postgres":
+		url, schema, _ := strings.Cut(where, " ")
+		return postgres.OpenAndMigrate(ctx, url, &postgres.Options{Schema: schema, Logger: quiet})
+	}
+	return nil, fmt.Errorf("no journal %q", name)
+}
+
 // Promises 3 and 7 together: whatever was acknowledged is there once, although
 // the process is killed again and again and the commands in doubt are repeated.
 func TestKilledProcessLosesAndDoublesNothing(t *testing.T) {
 	t.Parallel()
+	t.Run("bolt", func(t *testing.T) {
+		t.Parallel()
+		killProcesses(t, "bolt "+filepath.Join(t.TempDir(), "journal.db"), testenv.Count(20, 200))
+	})
+	t.Run("sqlite", func(t *testing.T) {
+		t.Parallel()
+		killProcesses(t, "sqlite "+filepath.Join(t.TempDir(), "journal.sqlite"), testenv.Count(5, 50))
+	})
+	t.Run("postgres", func(t *testing.T) {
+		t.Parallel()
+		server := testenv.PostgresURL(t)
+		killProcesses(t, "postgres "+server+" "+newSchema(t, server), testenv.Count(5, 50))
+	})
+}
+
+func killProcesses(t *testing.T, name string, times int) {
+	t.Helper()
 	random := testenv.Rand(t)
-	path := filepath.Join(t.TempDir(), "journal.db")
 	last := make([]int, crashWorkers)
-	for range testenv.Count(20, 200) {
+	for range times {
 		text := make([]string, crashWorkers)
 		for w, n := range last {
 			text[w] = strconv.Itoa(n)
 		}
-		child := testenv.StartChild(t, "purses", []string{"JOURNAL=" + path, "LAST=" + strings.Join(text, ",")})
+		child := testenv.StartChild(t, "purses", []string{"JOURNAL=" + name, "LAST=" + strings.Join(text, ",")})
 		moment := time.NewTimer(time.Hour)
 		for line := range child.Reports {
 			var w, n int
@@ -86,7 +121,10 @@ func TestKilledProcessLosesAndDoublesNothing(t *testing.T) {
 		}
 		require.ErrorContains(t, child.Wait(), "killed")
 	}
-	w := newWorld(t, openBolt(t, path), nil, nil)
+	j, err := openNamed(t.Context(), name)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, j.Close()) })
+	w := newWorld(t, j, nil, nil)
 	var wg sync.WaitGroup
 	for worker, n := range last { // the command in doubt, once more
 		wg.Go(func() {

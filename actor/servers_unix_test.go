@@ -13,41 +13,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
 	"github.com/troupe-go/troupe/actor"
 	"github.com/troupe-go/troupe/internal/testenv"
-	"github.com/troupe-go/troupe/journal"
-	"github.com/troupe-go/troupe/journal/postgres"
 )
-
-var schemas atomic.Int64
-
-// newSchema names a PostgreSQL schema of the test's own, which is dropped at
-// the end.
-func newSchema(t testing.TB, server string) string {
-	t.Helper()
-	name := fmt.Sprintf("actor_%d_%d", time.Now().UnixNano(), schemas.Add(1))
-	t.Cleanup(func() {
-		conn, err := pgx.Connect(context.Background(), server)
-		if err != nil {
-			return // the server is gone, and the schema with it
-		}
-		_, err = conn.Exec(context.Background(), "DROP SCHEMA IF EXISTS "+name+" CASCADE")
-		require.NoError(t, err)
-		require.NoError(t, conn.Close(context.Background()))
-	})
-	return name
-}
-
-func openPostgres(t testing.TB, server, schema string) journal.Journal {
-	t.Helper()
-	j, err := postgres.OpenAndMigrate(t.Context(), server, &postgres.Options{Schema: schema, Logger: quiet})
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, j.Close()) })
-	return j
-}
 
 // via is the server's URL through a proxy.
 func via(t testing.TB, server string, p *testenv.Proxy) string {

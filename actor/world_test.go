@@ -2,14 +2,17 @@ package actor_test
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"math"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
@@ -19,6 +22,8 @@ import (
 	"github.com/troupe-go/troupe/journal"
 	"github.com/troupe-go/troupe/journal/bolt"
 	"github.com/troupe-go/troupe/journal/memory"
+	"github.com/troupe-go/troupe/journal/postgres"
+	"github.com/troupe-go/troupe/journal/sqlite"
 )
 
 func TestMain(m *testing.M) {
@@ -224,13 +229,21 @@ func (w *world) stored(id string) (coins int, version uint64) {
 	return p.Coins, p.Version()
 }
 
-// onJournals runs a test on each journal that this repository has for one
-// process.
+// onJournals runs a test on each journal that this repository has.
 func onJournals(t *testing.T, test func(t *testing.T, open func(testing.TB) journal.Journal)) {
 	t.Helper()
 	t.Run("memory", func(t *testing.T) { test(t, openMemory) })
 	t.Run("bolt", func(t *testing.T) {
 		test(t, func(t testing.TB) journal.Journal { return openBolt(t, filepath.Join(t.TempDir(), "journal.db")) })
+	})
+	t.Run("sqlite", func(t *testing.T) {
+		test(t, func(t testing.TB) journal.Journal {
+			return openSQLite(t, filepath.Join(t.TempDir(), "journal.sqlite"))
+		})
+	})
+	t.Run("postgres", func(t *testing.T) {
+		server := testenv.PostgresURL(t)
+		test(t, func(t testing.TB) journal.Journal { return openPostgres(t, server, newSchema(t, server)) })
 	})
 }
 
@@ -245,6 +258,41 @@ func openMemory(t testing.TB) journal.Journal {
 func openBolt(t testing.TB, path string) journal.Journal {
 	t.Helper()
 	j, err := bolt.Open(path, nil)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, j.Close()) })
+	return j
+}
+
+func openSQLite(t testing.TB, path string) journal.Journal {
+	t.Helper()
+	j, err := sqlite.OpenAndMigrate(t.Context(), path, &sqlite.Options{Logger: quiet})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, j.Close()) })
+	return j
+}
+
+var schemas atomic.Int64
+
+// newSchema names a PostgreSQL schema of the test's own, which is dropped at
+// the end.
+func newSchema(t testing.TB, server string) string {
+	t.Helper()
+	name := fmt.Sprintf("actor_%d_%d", time.Now().UnixNano(), schemas.Add(1))
+	t.Cleanup(func() {
+		conn, err := pgx.Connect(context.Background(), server)
+		if err != nil {
+			return // the server is gone, and the schema with it
+		}
+		_, err = conn.Exec(context.Background(), "DROP SCHEMA IF EXISTS "+name+" CASCADE")
+		require.NoError(t, err)
+		require.NoError(t, conn.Close(context.Background()))
+	})
+	return name
+}
+
+func openPostgres(t testing.TB, server, schema string) journal.Journal {
+	t.Helper()
+	j, err := postgres.OpenAndMigrate(t.Context(), server, &postgres.Options{Schema: schema, Logger: quiet})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, j.Close()) })
 	return j
