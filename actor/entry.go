@@ -45,12 +45,20 @@ type entry[A any] struct {
 	// minVersion is the newest version that somebody other than the actor has
 	// acknowledged: a turn on an older state catches up first.
 	minVersion uint64
+
+	// A turn is lent only while no transaction that holds no turns commits
+	// here, and no such transaction commits while somebody waits for the turn
+	// or has it. So one that holds its turns is never late.
+	holds  int  // those that wait for the turn, and the one that has it
+	beside int  // transactions that commit beside the turns
+	parked bool // the resident sleeps until beside is 0, to lend the turn
 }
 
 // now is what a resident with nothing in flight learns from its entry.
 type now struct {
 	waiting    int    // calls in the queue
 	lend       bool   // the first of them wants the turn to be lent
+	parked     bool   // but it cannot be yet
 	intent     uint8  // whether to passivate
 	minVersion uint64 // that the state must have
 }
@@ -83,6 +91,9 @@ func (e *entry[A]) push(c *call[A]) (retry bool, err error) {
 		return false, err
 	}
 	e.link(c)
+	if c.hold != nil {
+		e.holds++
+	}
 	if e.wants {
 		e.wants = false
 		r := e.resident
@@ -116,8 +127,8 @@ func (e *entry[A]) link(c *call[A]) {
 // still there: if so nobody else refers to it.
 func (e *entry[A]) unlink(c *call[A]) bool {
 	e.mu.Lock()
-	defer e.mu.Unlock()
 	if !c.linked {
+		e.mu.Unlock()
 		return false
 	}
 	if c.prev == nil {
@@ -132,7 +143,50 @@ func (e *entry[A]) unlink(c *call[A]) bool {
 	}
 	c.next, c.prev, c.linked = nil, nil, false
 	e.waiting--
+	e.unpark() // it may be what the resident sleeps for
 	return true
+}
+
+// unpark releases the lock and wakes the resident if it sleeps for a turn that
+// it could not lend.
+func (e *entry[A]) unpark() {
+	r, parked := e.resident, e.parked
+	e.parked = false
+	e.mu.Unlock()
+	if parked && r != nil {
+		r.wake()
+	}
+}
+
+// unhold notes that a hold has ended, or will not come to be.
+func (e *entry[A]) unhold() {
+	e.mu.Lock()
+	e.holds--
+	e.mu.Unlock()
+}
+
+// enter lets a transaction commit beside the turns, until leave; it may not
+// while somebody waits for the turn or has it. dead means: look up the id again.
+func (e *entry[A]) enter() (ok, dead bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.state == entryDead || e.holds > 0 {
+		return false, e.state == entryDead
+	}
+	e.beside++
+	return true, false
+}
+
+// leave ends enter.
+func (e *entry[A]) leave() {
+	e.mu.Lock()
+	e.beside--
+	if e.beside > 0 {
+		e.mu.Unlock()
+		return
+	}
+	e.unpark()
+	e.removeIfUnused()
 }
 
 // take moves up to n calls from the queue to dst.
@@ -215,7 +269,7 @@ func (e *entry[A]) failed(err error, backOff bool) {
 func (e *entry[A]) removeIfUnused() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.state != entryEmpty || e.waiting > 0 {
+	if e.state != entryEmpty || e.waiting > 0 || e.beside > 0 {
 		return
 	}
 	if e.failure != nil && time.Now().Before(e.failure.until) && !e.host.system.stopping.Load() {
@@ -256,7 +310,9 @@ func (e *entry[A]) idle(lastUsed int64) now {
 	if e.waiting == 0 && e.intent == stay {
 		e.wants = true
 	}
-	return now{waiting: e.waiting, lend: e.waiting > 0 && e.first.hold != nil, intent: e.intent, minVersion: e.minVersion}
+	lend := e.waiting > 0 && e.first.hold != nil
+	e.parked = lend && e.beside > 0 && e.intent == stay
+	return now{waiting: e.waiting, lend: lend, parked: e.parked, intent: e.intent, minVersion: e.minVersion}
 }
 
 // detach takes the resident off the entry, which is dead after that; or, when
@@ -272,6 +328,11 @@ func (e *entry[A]) detach() (kept bool) {
 		return true
 	}
 	e.resident, e.wants = nil, false
+	if e.waiting == 0 && e.beside > 0 {
+		e.state = entryEmpty // leave removes it
+		e.mu.Unlock()
+		return false
+	}
 	if e.waiting == 0 {
 		e.state = entryDead
 		e.host.router.remove(e)

@@ -51,6 +51,13 @@ func (h *hold) giveBack() bool {
 	return true
 }
 
+// was reports whether the turn was ever lent.
+func (h *hold) was() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.timer != nil
+}
+
 // holds reports whether the turn is still lent.
 func (h *hold) holds() bool {
 	h.mu.Lock()
@@ -75,7 +82,8 @@ func (r *resident[A]) lend() {
 	}
 	r.op = opLent
 	stream := r.host.stream(r.entry.id)
-	h.lent(func() { r.complete(nil) }, func() {
+	e := r.entry
+	h.lent(func() { e.unhold(); r.complete(nil) }, func() {
 		r.host.system.opts.Logger.Warn("turn was lent for too long and is taken back", slog.String("stream", stream.String()))
 	})
 	c.answer(nil)
@@ -114,6 +122,7 @@ func (h *Aggregates[A]) borrow(ctx context.Context, id string, limit time.Durati
 			if e.unlink(c) {
 				h.release(c)
 			}
+			e.unhold()
 			return nil, notRun(ctx)
 		}
 		// It begins in this moment, which takes no time.
@@ -124,9 +133,25 @@ func (h *Aggregates[A]) borrow(ctx context.Context, id string, limit time.Durati
 	}
 	h.release(c)
 	if err != nil {
+		if !wanted.was() {
+			e.unhold()
+		}
 		return nil, err
 	}
 	return wanted, nil
+}
+
+// enter lets a transaction commit to id beside the turns, until the entry's
+// leave, or returns nil if somebody waits for the turn or has it.
+func (h *Aggregates[A]) enter(id string) *entry[A] {
+	for {
+		e := h.router.entry(h, id)
+		if ok, dead := e.enter(); ok {
+			return e
+		} else if !dead {
+			return nil
+		}
+	}
 }
 
 // raise tells the actor of id, if it is in memory, of a version that was

@@ -185,6 +185,8 @@ func (r *resident[A]) next() bool {
 		case now.waiting == 0:
 			r.dropSavepointLater()
 			return false
+		case now.parked:
+			return false
 		case now.lend:
 			r.lend()
 			return true

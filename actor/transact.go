@@ -43,6 +43,8 @@ type txPart interface {
 	borrow(ctx context.Context) (*hold, error)
 	add(b *journal.Batch, now time.Time) error
 	reserve() ([]aggregate.Emission, error)
+	enter() bool
+	leave()
 	committed()
 }
 
@@ -174,6 +176,10 @@ func (s *System) attempt(ctx context.Context, t *transaction, fn func(tx *Tx) er
 		}
 		return errRestart // it took too long
 	}
+	if t.held == nil && !tx.enter() {
+		aggregate.ReleaseEmissions(emissions)
+		return errRestart // somebody holds a turn
+	}
 	committing = true
 	return s.commitTx(ctx, tx, b, emissions)
 }
@@ -191,6 +197,9 @@ func (s *System) commitTx(ctx context.Context, tx *Tx, b *journal.Batch, emissio
 				p.committed()
 			}
 		}
+		if tx.work.held == nil {
+			tx.leave(len(tx.parts))
+		}
 		tx.work.giveBack()
 		if err == nil {
 			aggregate.EmitReserved(emissions)
@@ -207,6 +216,25 @@ func (s *System) commitTx(ctx context.Context, tx *Tx, b *journal.Batch, emissio
 		return err
 	case <-ctx.Done():
 		return unknownOutcome(ctx)
+	}
+}
+
+// enter lets the attempt commit beside the turns of its aggregates, unless
+// somebody holds one.
+func (tx *Tx) enter() bool {
+	for i, p := range tx.parts {
+		if !p.enter() {
+			tx.leave(i)
+			return false
+		}
+	}
+	return true
+}
+
+// leave ends enter, for the first n.
+func (tx *Tx) leave(n int) {
+	for _, p := range tx.parts[:n] {
+		p.leave()
 	}
 }
 
@@ -328,6 +356,7 @@ type part[A any] struct {
 	base     uint64 // the version that it was loaded at
 	version  uint64 // behind the commit
 	recorder aggregate.Recorder
+	entered  *entry[A]
 	first    uint64 // the version that history is to begin with; 0 for no change
 }
 
@@ -363,6 +392,13 @@ func (p *part[A]) add(b *journal.Batch, now time.Time) error {
 	}
 	return nil
 }
+
+func (p *part[A]) enter() bool {
+	p.entered = p.host.enter(p.id)
+	return p.entered != nil
+}
+
+func (p *part[A]) leave() { p.entered.leave() }
 
 // begin records what history begins with.
 func (p *part[A]) begin(record func(*A) error) error {
