@@ -51,10 +51,10 @@ var messageCases = []Case{
 			var waiting []*pending
 			for i := range members {
 				b := newBatch(events(stream(fmt.Sprint(round, i)), 0, 1), message(fmt.Sprint(round, i), "k"))
-				switch {
-				case i%10 == 3:
+				switch i % 10 {
+				case 3:
 					b.Messages = append(b.Messages, message("taken", "other key"))
-				case i%10 == 6:
+				case 6:
 					b.Messages = append(b.Messages, message("wanted by many", "k"))
 				}
 				waiting = append(waiting, w.submit(b))
