@@ -198,6 +198,19 @@ func TestEachFaultIsFound(t *testing.T) {
 	}
 }
 
+// AllPartsTaken tells an adapter that lacks a part from one that does not.
+func TestAllPartsTakenFindsWhatIsMissing(t *testing.T) {
+	t.Parallel()
+	for _, fault := range []string{"", "parts are missing"} {
+		r := record(t, func(r *recorder) {
+			j := toyWith(fault)(r).Journal
+			defer j.Close()
+			AllPartsTaken(r, j)
+		})
+		require.Equal(t, fault != "", r.Failed(), "%q: %v", fault, r.texts)
+	}
+}
+
 // The model finds the faults that show without concurrency or a full queue.
 func TestModelFindsFaults(t *testing.T) {
 	for _, fault := range []string{
@@ -208,6 +221,13 @@ func TestModelFindsFaults(t *testing.T) {
 		"older snapshots stored", "equal snapshots stored", "snapshots lost by reopening", "drops ignored", "drops last",
 		"snapshot does not cut the load", "many sorted", "last record lost by reopening", "positions change by reopening",
 		"position inclusive", "limit ignored", "times in milliseconds", "last come first",
+		"messages of refused batches", "message ids taken twice", "messages last first", "messages inclusive", "messages have no batch id",
+		"messages lost by reopening", "rows ignored", "upsert replaces the row", "deleted rows keep their columns", "patch keeps the version",
+		"row versions ignored", "rows of refused batches", "insert replaces", "patch inserts", "delete needs a row", "rows lost by reopening",
+		"rows are resubmitted", "rows before messages", "rows before streams", "inbox ignored", "consumers ignored",
+		"truncates ignored", "truncates of refused batches", "truncations lost by reopening", "first is one",
+		"versions begin anew behind a tombstone", "snapshots outlive a truncation", "snapshots below the baseline stored",
+		"truncating deletes at once", "positions close up", "archive forgotten", "slices overlap", "limited before sliced",
 	} {
 		t.Run(fault, func(t *testing.T) {
 			r := record(t, func(r *recorder) { runModel(r, r, toyWith(fault), 1000) })

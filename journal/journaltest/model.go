@@ -81,12 +81,13 @@ func (r *modelRunner) sequence(t *rapid.T) {
 	t.Repeat(map[string]func(*rapid.T){
 		"batch": m.batch, "batch again": m.batch, "pipeline": m.pipeline, "resubmit": m.resubmit,
 		"load": m.load, "latest": m.latest, "many": m.many, "read all": m.readAll, "receipt": m.receipt,
-		"reopen": m.reopen, "slices": m.slices, "row": m.row, "messages": m.checkMessages, "scavenge": m.scavenge,
+		"reopen": m.reopen, "slices": m.slices, "effect": m.effect, "messages": m.checkMessages, "rows": m.checkRows, "scavenge": m.scavenge,
 	})
 	m.checkAll(t)
 	m.checkMessages(t)
+	m.checkRows(t)
 	r.after, r.letGo = m.end(), r.letGo+m.letGo()
-	if n := len(m.messages); n > 0 {
+	if len(m.messages) > 0 {
 		r.afterMessage = m.lastMessage
 	}
 	good = true
@@ -156,8 +157,8 @@ func newModel(r *modelRunner) *model {
 }
 
 // expect is the model's answer to b, which it then holds: nil, a DuplicateError,
-// a MessageExistsError, or ErrConflict and ErrRowConflict, since several streams
-// or rows may be the one that it names.
+// or ErrConflict, ErrMessageExists or ErrRowConflict, since several streams,
+// messages or rows may be the one that it names.
 func (m *model) expect(b *journal.Batch) error {
 	if b.Resubmit && m.holds(b) {
 		return nil
