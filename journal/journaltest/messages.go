@@ -192,7 +192,7 @@ var messageCases = []Case{
 				require.Equal(w, all[i].ID, paged[i].ID)
 				require.Equal(w, all[i].Position, paged[i].Position)
 			}
-			for _, beyond := range []uint64{all[n-1].Position, all[n-1].Position + 1, math.MaxInt64} {
+			for _, beyond := range []uint64{all[n-1].Position, all[n-1].Position + 1, math.MaxInt64, math.MaxUint64} {
 				require.Empty(w, w.outbox(beyond, 0))
 				require.Empty(w, w.outbox(beyond, 3))
 			}

@@ -53,6 +53,34 @@ var mixedCases = []Case{
 			w.widened(ids...)
 		})
 	}},
+	{"QueuedSuccessorsOfAnyRefusalConflict", func(w *world) {
+		// A batch that was refused for its receipt, message or row made no
+		// version either: what builds on it must not be stored behind another's.
+		for _, reason := range newWhole(w).reasons() {
+			if errors.Is(reason.want, journal.ErrConflict) {
+				continue // QueuedSuccessorsOfAConflictConflict
+			}
+			for round := range 30 {
+				s := stream(fmt.Sprint(reason.name, round))
+				w.must(newBatch(events(s, 0, 7)))
+				refused := newBatch(events(s, 7, 1))
+				reason.spoil(refused)
+				head := w.submit(refused)
+				other := w.submit(newBatch(events(s, 7, 1))) // fits, whoever it is of
+				successor := w.submit(newBatch(events(s, 8, 1)))
+				crossed := head.answered()
+				_, err := w.outcome(head)
+				require.ErrorIs(w, err, reason.want, reason.name)
+				_, err = w.outcome(other)
+				require.NoError(w, err)
+				if _, err = w.outcome(successor); crossed {
+					continue // it was submitted by who knew
+				}
+				require.ErrorIs(w, err, journal.ErrConflict, "a successor of a batch refused for its %s", reason.name)
+				w.versions(s, 8)
+			}
+		}
+	}},
 	{"OnlyStaleMembersFail", func(w *world) {
 		// Very many callers at once, narrow and wide, one batch in twenty
 		// stale, and a stream that both kinds write to.

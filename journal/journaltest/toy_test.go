@@ -47,8 +47,8 @@ type toyWaiter struct {
 	ready func()
 }
 
-// refusal is a version that a conflicting batch would have made. Whoever
-// expects it, and was submitted before the conflict was answered, built on it.
+// refusal is a version that a refused batch would have made. Whoever expects
+// it, and was submitted before the refusal was answered, built on it.
 type refusal struct {
 	by      uint64 // number of the refused item
 	version uint64
@@ -248,6 +248,7 @@ func (y *toy) commit(group []toyItem, closed bool) {
 		it.res, it.err = y.decide(it)
 		if it.err != nil {
 			failed = it.err
+			y.refuse(it)
 		}
 	}
 	if y.fault == "late commit" {
@@ -276,7 +277,7 @@ func (y *toy) commit(group []toyItem, closed bool) {
 	}
 }
 
-// tell notes that whoever submits from here on knows of the item's conflict.
+// tell notes that whoever submits from here on knows of the item's refusal.
 func (y *toy) tell(it *toyItem) {
 	y.mu.Lock()
 	defer y.mu.Unlock()

@@ -3,6 +3,7 @@ package journaltest
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"math"
 	"time"
 
@@ -108,13 +109,18 @@ func (y *toy) gate(it *toyItem) error {
 			check(a.Stream, a.Expected)
 		}
 	}
-	if conflict != nil {
-		for _, a := range it.batch.Appends {
-			y.refused[a.Stream] = append(y.refused[a.Stream],
-				refusal{by: it.number, version: a.Expected + uint64(len(a.Records)), until: math.MaxUint64})
-		}
-	}
 	return conflict
+}
+
+// refuse remembers the versions that the refused item would have made.
+func (y *toy) refuse(it *toyItem) {
+	if y.fault == "successors of conflicts only" && !errors.Is(it.err, journal.ErrConflict) {
+		return
+	}
+	for _, a := range it.batch.Appends {
+		y.refused[a.Stream] = append(y.refused[a.Stream],
+			refusal{by: it.number, version: a.Expected + uint64(len(a.Records)), until: math.MaxUint64})
+	}
 }
 
 // duplicates returns the batch's receipts that are stored, as an error.

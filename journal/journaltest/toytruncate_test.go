@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"maps"
 	"slices"
 	"time"
 
@@ -25,7 +26,7 @@ func (d *disk) truncate(y *toy, b *journal.Batch) {
 			delete(d.snaps, key)
 		}
 		if y.fault == "truncating deletes at once" {
-			d.remove(d.letGo())
+			d.remove(y, d.letGo())
 		}
 	}
 }
@@ -41,10 +42,13 @@ func (d *disk) letGo() []*toyRecord {
 	return all
 }
 
-func (d *disk) remove(records []*toyRecord) {
+func (d *disk) remove(y *toy, records []*toyRecord) {
 	gone := map[*toyRecord]bool{}
 	for _, r := range records {
 		gone[r] = true
+		if y.fault == "receipts go with their records" {
+			maps.DeleteFunc(d.receipts, func(_ modelKey, stored modelReceipt) bool { return stored.batch == r.batch })
+		}
 	}
 	is := func(r *toyRecord) bool { return gone[r] }
 	d.log = slices.DeleteFunc(slices.Clone(d.log), is)
@@ -72,7 +76,7 @@ func (y *toy) Scavenge(ctx context.Context, archive func(context.Context, []enve
 		page := d.letGo()
 		page = page[:min(1000, len(page))]
 		if y.fault == "scavenged before it is archived" {
-			d.remove(page)
+			d.remove(y, page)
 		}
 		d.mu.Unlock()
 		if len(page) == 0 {
@@ -84,7 +88,7 @@ func (y *toy) Scavenge(ctx context.Context, archive func(context.Context, []enve
 			}
 		}
 		d.mu.Lock()
-		d.remove(page)
+		d.remove(y, page)
 		if y.fault == "positions close up" {
 			for i, r := range d.log {
 				r.pos.Seq = uint64(i+1) * 3
