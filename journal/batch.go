@@ -101,6 +101,7 @@ type Batch struct {
 	// than the stored one, or ahead of its stream, is left out silently: a
 	// snapshot is a cache. DropSnapshots deletes stored ones, before Snapshots
 	// are stored: so one batch replaces a useless one by one that is not newer.
+	// A truncation drops the snapshots below it, and they are left out later.
 	Snapshots     []snapshot.Snapshot
 	DropSnapshots []envelope.Stream
 

@@ -45,17 +45,17 @@ type Journal interface {
 	// call the journal, except for Submit.
 	//
 	// Batches of one stream are decided in the order in which they were
-	// submitted; after a conflict every queued successor that built on it
-	// conflicts too, even where a stranger's events make its expected version
+	// submitted; after a refusal every queued successor that built on it
+	// conflicts, even where a stranger's events make its expected version
 	// fit: successor is whatever expects the version that the refused batch
 	// would have made, or a later one of that chain, and was submitted before
-	// done told of the conflict. No context can take a batch back: from here
+	// done told of the refusal. No context can take a batch back: from here
 	// on the outcome is what done says.
 	//
 	// A batch that can be refused for several reasons is refused for the
 	// first of these: a receipt that is stored ([ErrDuplicate]), a stream's
 	// version ([ErrConflict]), a message id ([ErrMessageExists]), a row
-	// ([ErrRowConflict]).
+	// ([ErrRowConflict]), a row that does not fit its table ([ErrInvalid]).
 	//
 	// Errors for done: those, [ErrFenced], [ErrInvalid] (also for a row that
 	// does not fit its table), [ErrUnsupported], [ErrUnavailable],
@@ -142,16 +142,19 @@ type Journal interface {
 	Lag(ctx context.Context, after Position) (Lag, error)
 
 	// Scavenge deletes records that a [Truncate] let go, for good, and returns
-	// how many. archive, if there is one, gets them first, each page once its
-	// deletion comes next: what it returns an error for stays. It may get a
-	// page again after a crash. Versions and positions are never given out
-	// again. Scavenge runs beside everything else and takes as long as it
-	// takes; a second call at the same time waits for the first.
+	// how many. archive, if there is one, gets them first, in pages of at most
+	// 1,000, each stream oldest first, and each page once its deletion comes
+	// next: what it returns an error for stays. It may call the journal, and
+	// keep the records; it may get a page again after a crash. Versions and
+	// positions are never given out again, and receipts live on. Scavenge runs
+	// beside everything else and takes as long as it takes; a second call at
+	// the same time waits for the first.
 	//
 	// Errors as Load, and those of archive.
 	Scavenge(ctx context.Context, archive func(context.Context, []envelope.Record) error) (int, error)
 
-	// Changed returns a channel that is closed at the next change. Each call
+	// Changed returns a channel that is closed at the next change: new records
+	// or messages. Each call
 	// gives a fresh one: take it, read, then wait. Readers also poll, since
 	// another process's change may be heard late.
 	Changed() <-chan struct{}
