@@ -91,7 +91,9 @@ type Batch struct {
 
 	// Resubmit marks the identical batch submitted again after an
 	// [ErrUnknownOutcome]: if the first one was stored after all, the answer
-	// is success.
+	// is success. What tells is any lasting part of it: records, receipts,
+	// messages. A batch of nothing but rows, snapshots and asserts may be
+	// decided once more, on what it finds then.
 	Resubmit bool
 
 	Appends []Append // each stream at most once, and not in Asserts
@@ -122,6 +124,8 @@ func (b *Batch) Reset() {
 	clear(b.Rows)
 	clear(b.Receipts)
 	clear(b.Truncates)
+	clear(b.Asserts)
+	clear(b.DropSnapshots)
 	*b = Batch{
 		Appends: b.Appends[:0], Asserts: b.Asserts[:0],
 		Snapshots: b.Snapshots[:0], DropSnapshots: b.DropSnapshots[:0],
