@@ -199,7 +199,6 @@ func (r *resident[A]) run(t *turn[A], c *call[A]) {
 		d.err = r.accept(t, header, c.inv, mark, &d)
 	}
 	t.forget()
-	d.wrote = d.err == nil && len(t.recorder.Records) > mark
 	if d.err != nil && (r.panicked(d.err) || len(t.recorder.Records) > mark) {
 		r.rollBack(t, mark)
 	} else {
@@ -256,8 +255,22 @@ func (r *resident[A]) accept(t *turn[A], header *aggregate.Header, inv aggregate
 		})
 		bytes += t.batch.Receipts[d.receipt].SizeBytes()
 	}
+	published := len(t.batch.Messages)
+	t.batch.Messages, err = t.recorder.TakeMessages(t.batch.Messages, spec.Stream(header.AggregateID), spec.Version(r.state), len(recorded) > 0, t.decided)
+	if err != nil {
+		aggregate.ReleaseEmissions(reserved)
+		if d.receipt >= 0 {
+			t.batch.Receipts = t.batch.Receipts[:d.receipt]
+			d.receipt = -1
+		}
+		return err
+	}
+	for i := range t.batch.Messages[published:] {
+		bytes += t.batch.Messages[published+i].SizeBytes()
+	}
 	t.emit = append(t.emit, reserved...)
 	t.bytes += bytes
+	d.wrote = len(recorded) > 0 || len(t.batch.Messages) > published
 	return nil
 }
 
@@ -272,7 +285,7 @@ func (r *resident[A]) submit(t *turn[A]) {
 	if n := len(t.recorder.Records); n > 0 {
 		t.batch.Appends = append(t.batch.Appends, journal.Append{Stream: s, Expected: r.version, Records: t.recorder.Records})
 		r.addSnapshot(t, uint64(n))
-	} else if len(t.batch.Receipts) > 0 || r.host.asserts() {
+	} else if len(t.batch.Receipts)+len(t.batch.Messages) > 0 || r.host.asserts() {
 		t.batch.Asserts = append(t.batch.Asserts, journal.Assert{Stream: s, Expected: r.version})
 	} else {
 		if !r.owns() { // the lease ended while it was decided

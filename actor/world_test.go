@@ -18,6 +18,7 @@ import (
 
 	"github.com/troupe-go/troupe/actor"
 	"github.com/troupe-go/troupe/aggregate"
+	"github.com/troupe-go/troupe/envelope"
 	"github.com/troupe-go/troupe/internal/testenv"
 	"github.com/troupe-go/troupe/journal"
 	"github.com/troupe-go/troupe/journal/bolt"
@@ -156,6 +157,30 @@ var (
 		nested, cancel := context.WithCancel(ctx)
 		defer cancel()
 		return answer{}, o.Ask(nested)
+	})
+	cmdTell = aggregate.NewCommand("purse.tell", func(ctx *aggregate.Context, p *purse, o order) (answer, error) {
+		if o.N > 0 {
+			if err := put.Record(p, coinsPut{N: o.N}); err != nil {
+				return answer{}, err
+			}
+		}
+		ctx.Publish("purse.told", answer{Coins: p.Coins, Version: p.Version()})
+		ctx.Publish("purse.told", "twice")
+		ctx.Send("mint", "coins.make", o.N)
+		if o.Sender != "" {
+			ctx.PublishMessage(envelope.Message{ID: o.Sender, Kind: envelope.KindEvent, Name: "own", Data: []byte("x")})
+		}
+		if o.Do != nil {
+			if err := o.Do(p); err != nil {
+				return answer{}, err
+			}
+		}
+		return answer{Coins: p.Coins, Version: p.Version()}, nil
+	})
+	cmdTellNaN = aggregate.NewCommand("purse.tellnan", func(ctx *aggregate.Context, p *purse, _ order) (answer, error) {
+		err := put.Record(p, coinsPut{N: 1})
+		ctx.Publish("purse.told", math.NaN())
+		return answer{}, err
 	})
 	cmdLook = aggregate.NewCommand("purse.look", func(_ *aggregate.Context, p *purse, o order) (answer, error) {
 		if o.Do != nil {

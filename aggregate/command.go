@@ -174,10 +174,15 @@ func (v *invocation[A, In, Out]) Header() *Header { return &v.header }
 
 func (v *invocation[A, In, Out]) Run(ctx context.Context, a *A, now time.Time) error {
 	r := rootOf(a)
-	v.ctx = Context{Context: ctx, header: &v.header, now: now}
+	rec := r.recorder()
+	rec.forget()
+	v.ctx = Context{Context: ctx, header: &v.header, now: now, rec: rec}
 	out, err := v.cmd.handle(&v.ctx, a, v.in)
 	if err != nil {
 		return refusal(err)
+	}
+	if rec.failed != nil {
+		return rec.failed
 	}
 	if r.id != v.header.AggregateID {
 		return envelope.Invalid("aggregate id", r.id, fmt.Sprintf("command %q was sent to %q and may not change the id", v.header.Command, v.header.AggregateID))
@@ -212,6 +217,7 @@ type Context struct {
 	context.Context
 	header *Header
 	now    time.Time
+	rec    *Recorder
 }
 
 // handlerKey finds the Context of a handler in a context derived from it.

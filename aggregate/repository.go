@@ -191,6 +191,10 @@ func (r *Repository[A]) try(ctx context.Context, inv Invocation[A], h *Header) e
 	}
 	b := &journal.Batch{ID: journal.NewBatchID()}
 	r.add(b, a, now)
+	var err2 error
+	if b.Messages, err2 = root.rec.TakeMessages(nil, r.spec.Stream(h.AggregateID), root.version, root.version > before, now); err2 != nil {
+		return err2
+	}
 	if h.CommandID != "" {
 		reply, err := inv.EncodeReply(r.spec.codec)
 		if err != nil {

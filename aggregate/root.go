@@ -94,5 +94,8 @@ type Recorder struct {
 	Emissions []Emission // enqueued, for after the commit
 	Metadata  envelope.Metadata
 
+	messages []envelope.Message // published by the command, see [TakeMessages]
+	failed   error              // of one that could not be encoded
+
 	readOnly bool // of a peeked aggregate
 }
