@@ -26,7 +26,7 @@ var cells = []struct{ aggregates, callers int }{{1, 1}, {64, 64}, {1000, 1000}, 
 // journal itself, without actors (same layout, same gate, same group commit);
 // for memory a map of mutexes with JSON and an append.
 func BenchmarkCommands(b *testing.B) {
-	for _, name := range []string{"memory", "bolt"} {
+	for _, name := range []string{"memory", "bolt", "sqlite", "postgres"} {
 		for _, c := range cells {
 			b.Run(fmt.Sprintf("journal=%s/aggregates=%d/callers=%d", name, c.aggregates, c.callers), func(b *testing.B) {
 				j := open(b, name)
@@ -40,9 +40,14 @@ func BenchmarkCommands(b *testing.B) {
 					})
 				}
 				var bare func() figures
-				if name == "memory" {
+				switch {
+				case name == "memory":
 					bare = bareMap(b, ids, c.callers)
-				} else {
+				case name == "sqlite" && (c.aggregates > 1 || c.callers == 1):
+					bare = bareSQLite(b).drive(b, c.callers, false)
+				case name == "postgres" && (c.aggregates > 1 || c.callers == 1):
+					bare = barePostgres(b, 2, false).drive(b, c.callers, false)
+				default:
 					bare = bareJournal(b, open(b, name), c.aggregates, c.callers)
 				}
 				groups := countGroups(j)
@@ -85,7 +90,7 @@ func BenchmarkRefusals(b *testing.B) {
 }
 
 func variants(b *testing.B, make func(h aggregate.Asker[account.Account], ids []string) (variant, plain func(caller, i int) error)) {
-	for _, name := range []string{"memory", "bolt"} {
+	for _, name := range []string{"memory", "bolt", "sqlite", "postgres"} {
 		for _, callers := range []int{64, 1000} {
 			b.Run(fmt.Sprintf("journal=%s/callers=%d", name, callers), func(b *testing.B) {
 				h, stop := host(b, open(b, name), nil)
@@ -141,9 +146,14 @@ func open(b *testing.B, name string) journal.Journal {
 	b.Helper()
 	var j journal.Journal
 	var err error
-	if name == "memory" {
+	switch name {
+	case "memory":
 		j, err = memory.Open(nil)
-	} else {
+	case "sqlite":
+		j = openSQLite(b, filepath.Join(b.TempDir(), "journal.db"))
+	case "postgres":
+		j = openPostgres(b)
+	default:
 		j, err = bolt.Open(filepath.Join(b.TempDir(), "journal.db"), nil)
 	}
 	if err != nil {

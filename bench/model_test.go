@@ -32,6 +32,8 @@ var depositCommand = aggregate.NewCommand("account.deposit",
 		return a.Balance, err
 	})
 
+var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
+
 var errAmount = aggregate.Reject("the amount is not positive")
 
 func event(id string, amount int64) account.AccountDeposited {
@@ -61,7 +63,7 @@ func host(b *testing.B, j journal.Journal, opts *actor.HostOptions) (*actor.Aggr
 
 func system(b *testing.B, j journal.Journal, opts *actor.HostOptions) (*actor.System, *actor.Aggregates[account.Account]) {
 	b.Helper()
-	s, err := actor.NewSystem(j, &actor.Options{Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	s, err := actor.NewSystem(j, &actor.Options{Logger: quiet})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -4,6 +4,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 mkdir -p bench/results
+services=$(scripts/services.sh up)
+trap 'scripts/services.sh wipe' EXIT
+eval "$services"
 result=bench/results/$(date -u +%Y-%m-%d)-$(git rev-parse --short HEAD).txt
 {
   echo "# make bench BENCH='${1:-.}', $(date -u +%Y-%m-%dT%H:%M:%SZ), commit $(git rev-parse HEAD)$(git diff --quiet || echo ' with changes')"
