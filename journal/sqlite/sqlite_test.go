@@ -81,7 +81,7 @@ func TestNewerSchemaIsLeftAlone(t *testing.T) {
 		_, err := opening()
 		var facts *sqlite.SchemaError
 		require.ErrorAs(t, err, &facts)
-		require.Equal(t, sqlite.SchemaError{Path: path, Found: sqlite.SchemaVersion + 1, Want: sqlite.SchemaVersion}, *facts)
+		require.Equal(t, sqlite.SchemaError{Path: path, Found: sqlite.SchemaVersion + 1, Want: sqlite.SchemaVersion, Call: "sqlite.OpenAndMigrate"}, *facts)
 		require.ErrorContains(t, err, "newer program")
 	}
 }
