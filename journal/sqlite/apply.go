@@ -38,18 +38,20 @@ const (
 		ON CONFLICT (type, id) DO UPDATE SET first = excluded.first`
 )
 
+// OR FAIL, since a failure ends the transaction anyway: SQLite need not prepare
+// to undo the statement alone.
 var (
-	insertEvents = newSeveral(`INSERT INTO events
+	insertEvents = newSeveral(`INSERT OR FAIL INTO events
 		(slice, type, id, version, batch, time, name, schema, codec, data, metadata) VALUES @`, 11)
 
-	moveHeads = newSeveral(`INSERT INTO heads (type, id, version, first) VALUES @
+	moveHeads = newSeveral(`INSERT OR FAIL INTO heads (type, id, version, first) VALUES @
 		ON CONFLICT (type, id) DO UPDATE SET version = excluded.version, first = excluded.first`, 4)
 
 	// A receipt that is replaced had expired, or it would have refused the batch.
 	insertReceipts = newSeveral(`INSERT OR REPLACE INTO receipts
 		(type, id, command, batch, version, codec, reply, time, stored) VALUES @`, 9)
 
-	insertOutbox = newSeveral(`INSERT INTO outbox (slot, message, kind, name, destination, key, content_type, codec,
+	insertOutbox = newSeveral(`INSERT OR FAIL INTO outbox (slot, message, kind, name, destination, key, content_type, codec,
 		data, time, source_type, source_id, source_version, metadata) VALUES @`, 14)
 
 	insertBatches = newSeveral(`INSERT OR IGNORE INTO batches (batch, stored) VALUES @`, 2)

@@ -48,9 +48,10 @@ func FromDB(ctx context.Context, db *sql.DB, opts *Options) (*Journal, error) {
 			}
 			size = min(size, most-2)
 		}
-		busy := fmt.Sprintf("PRAGMA busy_timeout = %d", o.BusyTimeout.Milliseconds())
-		j.writer = newPool(db, poolOptions{size: 1, foreign: true, patience: o.BusyTimeout, pragmas: []string{busy, "PRAGMA synchronous = FULL"}})
-		j.readers = newPool(db, poolOptions{size: size, foreign: true, patience: o.BusyTimeout, pragmas: []string{busy}})
+		writing := []pragma{o.busyPragma()}
+		reading := writing[:1:1]
+		j.writer = newPool(db, poolOptions{size: 1, foreign: true, patience: o.BusyTimeout, pragmas: append(writing, writerPragmas...)})
+		j.readers = newPool(db, poolOptions{size: size, foreign: true, patience: o.BusyTimeout, pragmas: reading})
 	}
 	j.start(!memory)
 	return j, nil

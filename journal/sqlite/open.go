@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	_ "modernc.org/sqlite" // registers the driver
@@ -84,12 +85,30 @@ func open(ctx context.Context, path string, opts *Options, migrating bool) (_ *J
 	return j, nil
 }
 
+// What the committer's connection is set to, besides the busy time-out. Temporary
+// files in memory: the part of a batch that may be undone would go to a file
+// else, a fifth of all time. A cache of 32 MB, and checkpoints that come every
+// 16 MB: the pages that each group changes are read and copied less often.
+var writerPragmas = []pragma{
+	{"synchronous", "FULL"}, {"temp_store", "MEMORY"}, {"cache_size", "-32000"}, {"wal_autocheckpoint", "4000"},
+}
+
+type pragma struct{ name, value string }
+
+func (o *Options) busyPragma() pragma {
+	return pragma{"busy_timeout", strconv.FormatInt(o.BusyTimeout.Milliseconds(), 10)}
+}
+
 // openDB makes a handle whose connections are all set up alike. mode is that
 // of the file: "rwc" or "ro".
 func openDB(path, mode string, o *Options) (*sql.DB, error) {
-	pragmas := []string{
-		fmt.Sprintf("busy_timeout(%d)", o.BusyTimeout.Milliseconds()),
-		"synchronous(FULL)",
+	settings := []pragma{o.busyPragma()}
+	if mode != "ro" {
+		settings = append(settings, writerPragmas...)
+	}
+	var pragmas []string
+	for _, p := range settings {
+		pragmas = append(pragmas, p.name+"("+p.value+")")
 	}
 	name := memoryPath
 	if path != memoryPath {

@@ -23,7 +23,7 @@ type poolOptions struct {
 	memory   bool          // a connection is the database: it is never dropped
 	foreign  bool          // the handle is the program's: it is not closed, and in memory has its connection back after each use
 	patience time.Duration // how long a connection may take to get
-	pragmas  []string      // what is set on each connection
+	pragmas  []pragma      // what is set on each connection
 }
 
 func newPool(db *sql.DB, o poolOptions) *pool {

@@ -58,8 +58,9 @@ func (s *session) connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, pragma := range s.pool.pragmas {
-		if _, err := conn.ExecContext(ctx, pragma); err != nil {
+	for _, p := range s.pool.pragmas {
+		if _, err := conn.ExecContext(ctx, "PRAGMA "+p.name+" = "+p.value); err != nil {
+			_ = conn.Raw(func(any) error { return driver.ErrBadConn })
 			_ = conn.Close()
 			return err
 		}
