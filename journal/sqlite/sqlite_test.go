@@ -22,7 +22,7 @@ import (
 func quiet() *sqlite.Options { return &sqlite.Options{Logger: slog.New(slog.DiscardHandler)} }
 
 // raw opens the database beside the journal.
-func raw(t *testing.T, path string) *sql.DB {
+func raw(t testing.TB, path string) *sql.DB {
 	t.Helper()
 	db, err := sql.Open("sqlite", path)
 	require.NoError(t, err)
