@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"slices"
 	"time"
 
@@ -34,6 +35,8 @@ const (
 			fingerprint = excluded.fingerprint, codec = excluded.codec, data = excluded.data, time = excluded.time
 		WHERE excluded.version > snapshots.version`
 
+	receiptColumns = "(type, id, command, batch, version, codec, reply, time, stored) VALUES @"
+
 	insertTruncated = `INSERT INTO truncated (type, id, first) VALUES (?, ?, ?)
 		ON CONFLICT (type, id) DO UPDATE SET first = excluded.first`
 )
@@ -48,8 +51,10 @@ var (
 		ON CONFLICT (type, id) DO UPDATE SET version = excluded.version, first = excluded.first`, 4)
 
 	// A receipt that is replaced had expired, or it would have refused the batch.
-	insertReceipts = newSeveral(`INSERT OR REPLACE INTO receipts
-		(type, id, command, batch, version, codec, reply, time, stored) VALUES @`, 9)
+	replaceReceipts = newSeveral(`INSERT OR REPLACE INTO receipts `+receiptColumns, 9)
+
+	// Of one that is there already, expired or not, nothing is stored.
+	insertReceipts = newSeveral(`INSERT OR IGNORE INTO receipts `+receiptColumns, 9)
 
 	insertOutbox = newSeveral(`INSERT OR FAIL INTO outbox (slot, message, kind, name, destination, key, content_type, codec,
 		data, time, source_type, source_id, source_version, metadata) VALUES @`, 14)
@@ -168,7 +173,10 @@ func (t *transaction) storeSnapshot(snap *snapshot.Snapshot) {
 // transaction, from 1, and base: SQLite numbers the rows of one transaction
 // without gaps.
 func (t *transaction) flush() (base uint64, err error) {
-	last, err := t.session.insert(t.ctx, insertEvents, t.events.args)
+	if err := t.flushReceipts(); err != nil {
+		return 0, err
+	}
+	last, _, err := t.session.insert(t.ctx, insertEvents, t.events.args)
 	if err != nil {
 		return 0, err
 	}
@@ -178,14 +186,14 @@ func (t *transaction) flush() (base uint64, err error) {
 		h := t.heads[s]
 		heads = append(heads, s.Type, s.ID, int64(h.version), int64(h.first))
 	}
-	if _, err := t.session.insert(t.ctx, moveHeads, heads); err != nil {
+	if _, _, err := t.session.insert(t.ctx, moveHeads, heads); err != nil {
 		return 0, err
 	}
 	for _, part := range []struct {
 		query *several
 		rows  *buffer
-	}{{insertReceipts, &t.receiptsRows}, {insertOutbox, &t.outbox}, {insertBatches, &t.batchRows}} {
-		if _, err := t.session.insert(t.ctx, part.query, part.rows.args); err != nil {
+	}{{insertOutbox, &t.outbox}, {insertBatches, &t.batchRows}} {
+		if _, _, err := t.session.insert(t.ctx, part.query, part.rows.args); err != nil {
 			return 0, err
 		}
 	}
@@ -199,6 +207,21 @@ func (t *transaction) flush() (base uint64, err error) {
 		return 0, err
 	}
 	return uint64(last) - uint64(t.events.n), sweepBatches.run(t.ctx, t.session, t.batchRows.n, expired)
+}
+
+// errReceiptStored reports that a receipt which was taken to be new is not.
+var errReceiptStored = errors.New("sqlite: a receipt is stored already")
+
+func (t *transaction) flushReceipts() error {
+	if t.careful {
+		_, _, err := t.session.insert(t.ctx, replaceReceipts, t.receiptsRows.args)
+		return err
+	}
+	_, stored, err := t.session.insert(t.ctx, insertReceipts, t.receiptsRows.args)
+	if err == nil && stored != int64(t.receiptsRows.n) {
+		err = errReceiptStored
+	}
+	return err
 }
 
 // sweep deletes what is expired of a table whose numbers grow with age.

@@ -24,6 +24,12 @@ type transaction struct {
 	phantoms  *commitqueue.Phantoms
 	cache     *headCache
 
+	// careful says that stored receipts are looked up before anything is
+	// decided. Otherwise those of the group are taken to be new, as nearly all
+	// are, and only when they are stored SQLite tells of one that is not: then
+	// everything is undone and done again with care.
+	careful bool
+
 	// What is stored, with what the group's batches have added so far.
 	heads    map[envelope.Stream]head
 	receipts map[receiptKey]envelope.Receipt
@@ -76,7 +82,7 @@ func (t *transaction) reset(c *committer, s *session) {
 		b.reset()
 	}
 	t.moved, t.others = t.moved[:0], t.others[:0]
-	t.wrote, t.rows = false, false
+	t.wrote, t.rows, t.careful = false, false, c.careful > 0
 	t.session, t.ctx, t.now, t.retention = s, c.ctx, c.journal.opts.now(), c.journal.opts.ReceiptRetention
 	t.phantoms, t.cache = &c.phantoms, &c.heads
 }
@@ -89,6 +95,9 @@ func (t *transaction) decide(it *item) (result journal.Result, refused, fatal er
 	stored, err := t.check(it)
 	if err == nil && !stored {
 		err = t.writeRows(b)
+	}
+	if isRefusal(err) && !t.careful {
+		err = t.duplicateOr(b, err)
 	}
 	switch {
 	case isRefusal(err):
@@ -161,6 +170,23 @@ func (t *transaction) checkReceipts(b *journal.Batch) error {
 		return &journal.DuplicateError{Receipts: duplicates}
 	}
 	return nil
+}
+
+// duplicateOr is the refusal for receipts of b that are stored, which comes
+// before any other, or else err.
+func (t *transaction) duplicateOr(b *journal.Batch, err error) error {
+	var wanted []any
+	for i := range b.Receipts {
+		k := keyOf(&b.Receipts[i])
+		wanted = append(wanted, k.typ, k.id, k.command)
+	}
+	if failed := t.fetchReceipts(wanted); failed != nil {
+		return failed
+	}
+	if duplicate := t.checkReceipts(b); duplicate != nil {
+		return duplicate
+	}
+	return err
 }
 
 // isStored reports whether b was stored when it was submitted before. A batch
@@ -239,8 +265,10 @@ func (t *transaction) prefetch(items []item) error {
 			want(b.Snapshots[k].Stream)
 		}
 		for k := range b.Receipts {
-			key := keyOf(&b.Receipts[k])
-			receipts = append(receipts, key.typ, key.id, key.command)
+			if t.careful {
+				key := keyOf(&b.Receipts[k])
+				receipts = append(receipts, key.typ, key.id, key.command)
+			}
 		}
 		for k := range b.Messages {
 			messages = append(messages, b.Messages[k].ID)
@@ -256,8 +284,21 @@ func (t *transaction) prefetch(items []item) error {
 	if err != nil {
 		return err
 	}
+	if err := t.fetchReceipts(receipts); err != nil {
+		return err
+	}
+	return t.session.lookup(t.ctx, lookupMessages, messages, func(rows *sql.Rows) error {
+		var id string
+		err := rows.Scan(&id)
+		t.messages[id] = struct{}{}
+		return err
+	})
+}
+
+// fetchReceipts reads those that are stored and not expired.
+func (t *transaction) fetchReceipts(wanted []any) error {
 	expired := t.now.Add(-t.retention).UnixMicro()
-	err = t.session.lookup(t.ctx, lookupReceipts, receipts, func(rows *sql.Rows) error {
+	return t.session.lookup(t.ctx, lookupReceipts, wanted, func(rows *sql.Rows) error {
 		var k receiptKey
 		var stored int64
 		var r envelope.Receipt
@@ -266,15 +307,6 @@ func (t *transaction) prefetch(items []item) error {
 		}
 		t.receipts[k] = r
 		return nil
-	})
-	if err != nil {
-		return err
-	}
-	return t.session.lookup(t.ctx, lookupMessages, messages, func(rows *sql.Rows) error {
-		var id string
-		err := rows.Scan(&id)
-		t.messages[id] = struct{}{}
-		return err
 	})
 }
 

@@ -38,13 +38,22 @@ func (q *several) each(args []any, run func(text string, args []any) error) erro
 	return nil
 }
 
-// insert runs q and returns the last row's number.
-func (s *session) insert(ctx context.Context, q *several, args []any) (last int64, err error) {
-	err = q.each(args, func(text string, args []any) (err error) {
-		last, err = s.exec(ctx, text, args...)
+// insert runs q and returns the last row's number, and how many were inserted.
+func (s *session) insert(ctx context.Context, q *several, args []any) (last, inserted int64, err error) {
+	err = q.each(args, func(text string, args []any) error {
+		res, err := s.result(ctx, text, args)
+		if err != nil {
+			return err
+		}
+		n, err := res.RowsAffected()
+		if err != nil {
+			return err
+		}
+		inserted += n
+		last, err = res.LastInsertId()
 		return err
 	})
-	return last, err
+	return last, inserted, err
 }
 
 // lookup runs q and calls each for every row.

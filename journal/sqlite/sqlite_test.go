@@ -24,6 +24,9 @@ func quiet() *sqlite.Options { return &sqlite.Options{Logger: slog.New(slog.Disc
 // raw opens the database beside the journal.
 func raw(t testing.TB, path string) *sql.DB {
 	t.Helper()
+	if path != ":memory:" {
+		path += "?_pragma=busy_timeout(10000)"
+	}
 	db, err := sql.Open("sqlite", path)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, db.Close()) })
