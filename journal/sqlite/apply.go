@@ -72,7 +72,11 @@ func (t *transaction) apply(b *journal.Batch) error {
 		}
 	}
 	for i := range b.Receipts {
-		t.storeReceipt(id, &b.Receipts[i])
+		of := id
+		if len(b.Appends) > 0 {
+			of = nil // it is with the events
+		}
+		t.storeReceipt(of, &b.Receipts[i])
 	}
 	for i := range b.Messages {
 		if err := t.storeMessage(&b.Messages[i]); err != nil {
@@ -147,7 +151,7 @@ func (t *transaction) truncate(c *journal.Truncate) {
 func (t *transaction) storeReceipt(batch any, r *envelope.Receipt) {
 	k := keyOf(r)
 	t.receipts[k] = asStored(*r)
-	t.receiptsRows.add(k.typ, k.id, k.command, batch, int64(r.Version), r.Codec, notNull(r.Reply), r.Time.UnixMicro(), t.now.UnixMicro())
+	t.stored = append(t.stored, storedReceipt{key: k, batch: batch, receipt: r})
 }
 
 func (t *transaction) storeMessage(m *envelope.Message) error {
@@ -203,7 +207,7 @@ func (t *transaction) flush() (base uint64, err error) {
 		}
 	}
 	expired := t.now.Add(-t.retention)
-	if err := sweepReceipts.run(t.ctx, t.session, t.receiptsRows.n, expired); err != nil {
+	if err := sweepReceipts.run(t.ctx, t.session, len(t.stored), expired); err != nil {
 		return 0, err
 	}
 	return uint64(last) - uint64(t.events.n), sweepBatches.run(t.ctx, t.session, t.batchRows.n, expired)
@@ -212,13 +216,27 @@ func (t *transaction) flush() (base uint64, err error) {
 // errReceiptStored reports that a receipt which was taken to be new is not.
 var errReceiptStored = errors.New("sqlite: a receipt is stored already")
 
+// storedReceipt is one that is left to write.
+type storedReceipt struct {
+	key     receiptKey
+	batch   any
+	receipt *envelope.Receipt
+}
+
 func (t *transaction) flushReceipts() error {
+	slices.SortFunc(t.stored, func(a, b storedReceipt) int { return a.key.compare(b.key) }) // as the index is
+	now := t.now.UnixMicro()
+	args := make([]any, 0, 9*len(t.stored))
+	for i := range t.stored {
+		k, r := &t.stored[i].key, t.stored[i].receipt
+		args = append(args, k.typ, k.id, k.command, t.stored[i].batch, int64(r.Version), r.Codec, notNull(r.Reply), r.Time.UnixMicro(), now)
+	}
 	if t.careful {
-		_, _, err := t.session.insert(t.ctx, replaceReceipts, t.receiptsRows.args)
+		_, _, err := t.session.insert(t.ctx, replaceReceipts, args)
 		return err
 	}
-	_, stored, err := t.session.insert(t.ctx, insertReceipts, t.receiptsRows.args)
-	if err == nil && stored != int64(t.receiptsRows.n) {
+	_, inserted, err := t.session.insert(t.ctx, insertReceipts, args)
+	if err == nil && inserted != int64(len(t.stored)) {
 		err = errReceiptStored
 	}
 	return err

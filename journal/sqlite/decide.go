@@ -2,8 +2,10 @@ package sqlite
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"database/sql"
+	"strings"
 	"time"
 
 	"github.com/troupe-go/troupe/envelope"
@@ -37,20 +39,24 @@ type transaction struct {
 	batches  map[journal.BatchID]struct{} // of the group's, if one is submitted again
 
 	// What is left to write.
-	wrote        bool
-	rows         bool // some are written
-	moved        []envelope.Stream
-	isMoved      map[envelope.Stream]struct{}
-	events       buffer
-	outbox       buffer
-	receiptsRows buffer
-	batchRows    buffer
-	others       []statement // in order, behind those
+	wrote     bool
+	rows      bool // some are written
+	moved     []envelope.Stream
+	isMoved   map[envelope.Stream]struct{}
+	events    buffer
+	outbox    buffer
+	stored    []storedReceipt
+	batchRows buffer
+	others    []statement // in order, behind those
 }
 
 // receiptKey is a receipt's place in the table: type is empty and id the
 // consumer for a message's.
 type receiptKey struct{ typ, id, command string }
+
+func (k receiptKey) compare(o receiptKey) int {
+	return cmp.Or(strings.Compare(k.typ, o.typ), strings.Compare(k.id, o.id), strings.Compare(k.command, o.command))
+}
 
 func keyOf(r *envelope.Receipt) receiptKey {
 	if r.IsMessage() {
@@ -78,10 +84,11 @@ func (t *transaction) reset(c *committer, s *session) {
 	clear(t.messages)
 	clear(t.batches)
 	clear(t.others)
-	for _, b := range []*buffer{&t.events, &t.outbox, &t.receiptsRows, &t.batchRows} {
+	clear(t.stored)
+	for _, b := range []*buffer{&t.events, &t.outbox, &t.batchRows} {
 		b.reset()
 	}
-	t.moved, t.others = t.moved[:0], t.others[:0]
+	t.moved, t.others, t.stored = t.moved[:0], t.others[:0], t.stored[:0]
 	t.wrote, t.rows, t.careful = false, false, c.careful > 0
 	t.session, t.ctx, t.now, t.retention = s, c.ctx, c.journal.opts.now(), c.journal.opts.ReceiptRetention
 	t.phantoms, t.cache = &c.phantoms, &c.heads

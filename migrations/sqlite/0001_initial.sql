@@ -69,7 +69,7 @@ CREATE TABLE receipts (
     type    TEXT    NOT NULL,
     id      TEXT    NOT NULL,
     command TEXT    NOT NULL, -- or message
-    batch   BLOB    NOT NULL,
+    batch   BLOB,             -- NULL if the batch wrote events, which have it
     version INTEGER NOT NULL, -- 64 bits, as a signed number
     codec   TEXT    NOT NULL,
     reply   BLOB    NOT NULL,
