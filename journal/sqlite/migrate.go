@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"io/fs"
 
@@ -101,6 +102,10 @@ func migrate(ctx context.Context, db *sql.DB) (int64, error) {
 		if failed == nil {
 			failed = err
 		}
+	}
+	var partial *goose.PartialError // which hides its cause from errors.As
+	if errors.As(failed, &partial) && partial.Err != nil {
+		failed = partial.Err
 	}
 	if codeOf(failed) == codeError {
 		return 0, fmt.Errorf("%w: migrate: %w", ErrSchema, failed) // a table of that name that is not ours

@@ -35,10 +35,11 @@ func (j *Journal) Scavenge(ctx context.Context, archive func(context.Context, []
 				return deleted, err
 			}
 		}
-		if err := j.remove(ctx, &p); err != nil {
+		n, err := j.remove(ctx, &p)
+		deleted += n
+		if err != nil {
 			return deleted, err
 		}
-		deleted += len(p.records)
 	}
 }
 
@@ -96,12 +97,13 @@ func (p *scavengePage) read(ctx context.Context, s *session) error {
 	return nil
 }
 
-// remove deletes the page's records, between two groups of the committer. The
-// ids of their batches stay, for those that are submitted again.
-func (j *Journal) remove(ctx context.Context, p *scavengePage) (err error) {
+// remove deletes the page's records, between two groups of the committer, and
+// returns how many were still there. The ids of their batches stay, for those
+// that are submitted again.
+func (j *Journal) remove(ctx context.Context, p *scavengePage) (deleted int, err error) {
 	s, err := j.writer.take(ctx)
 	if err != nil {
-		return fmt.Errorf("sqlite: scavenge: %w", err)
+		return 0, fmt.Errorf("sqlite: scavenge: %w", err)
 	}
 	defer j.writer.put(s)
 	ctx = context.WithoutCancel(ctx)
@@ -109,27 +111,34 @@ func (j *Journal) remove(ctx context.Context, p *scavengePage) (err error) {
 		if code := codeOf(err); code != codeBusy && code != codeLocked {
 			s.undo(ctx)
 		}
-		return typed("scavenge", err)
+		return 0, typed("scavenge", err)
 	}
-	defer func() {
-		if err != nil {
-			s.undo(ctx)
-			err = typed("scavenge", err)
-		}
-	}()
-	now := j.opts.now().UnixMicro()
+	if deleted, err = j.removeFrom(ctx, s, p); err == nil {
+		_, err = s.exec(ctx, "COMMIT")
+	}
+	if err != nil {
+		s.undo(ctx)
+		return 0, typed("scavenge", err)
+	}
+	return deleted, nil
+}
+
+// removeFrom is the work of remove, within its transaction.
+func (j *Journal) removeFrom(ctx context.Context, s *session, p *scavengePage) (deleted int, err error) {
+	now := j.opts.now()
 	for i := range p.streams {
 		c := &p.streams[i]
 		if c.upTo > 0 {
 			_, err := s.exec(ctx, `INSERT OR IGNORE INTO batches (batch, stored) SELECT batch, ? FROM events
-				WHERE type = ? AND id = ? AND version <= ? AND batch IS NOT NULL`, now, c.stream.Type, c.stream.ID, c.upTo)
+				WHERE type = ? AND id = ? AND version <= ? AND batch IS NOT NULL`, now.UnixMicro(), c.stream.Type, c.stream.ID, c.upTo)
 			if err != nil {
-				return err
+				return 0, err
 			}
-			if _, err := s.exec(ctx, "DELETE FROM events WHERE type = ? AND id = ? AND version <= ?",
-				c.stream.Type, c.stream.ID, c.upTo); err != nil {
-				return err
+			n, err := s.count(ctx, "DELETE FROM events WHERE type = ? AND id = ? AND version <= ?", c.stream.Type, c.stream.ID, c.upTo)
+			if err != nil {
+				return 0, err
 			}
+			deleted += int(n)
 		}
 		if c.rest {
 			continue
@@ -137,12 +146,8 @@ func (j *Journal) remove(ctx context.Context, p *scavengePage) (err error) {
 		// Unless it was truncated again since.
 		if _, err := s.exec(ctx, "DELETE FROM truncated WHERE type = ? AND id = ? AND first = ?",
 			c.stream.Type, c.stream.ID, c.first); err != nil {
-			return err
+			return 0, err
 		}
 	}
-	if err := sweepBatches.run(ctx, s, len(p.records)+1, j.opts.now().Add(-j.opts.ReceiptRetention)); err != nil {
-		return err
-	}
-	_, err = s.exec(ctx, "COMMIT")
-	return err
+	return deleted, sweepBatches.run(ctx, s, len(p.records)+1, now.Add(-j.opts.ReceiptRetention))
 }

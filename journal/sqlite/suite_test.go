@@ -22,7 +22,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testenv.RunChild(map[string]func() error{"load": childLoad, "contend": childContend})
+	testenv.RunChild(map[string]func() error{"load": childLoad, "contend": childContend, "faulty": childFaulty})
 	goleak.VerifyTestMain(m)
 }
 
@@ -112,15 +112,18 @@ func hold(t testing.TB, db *sql.DB, b *journal.Batch) (release func(commit bool)
 
 // The race detector, and the pointer checks that come with it, make SQLite
 // translated to Go twenty times slower. With it each case runs once, on a file
-// or in memory, and the four slowest not at all, unless TROUPE_SOAK is 1.
+// or in memory, and the slowest not at all, unless TROUPE_SOAK is 1.
 var reduced = raceDetector && os.Getenv("TROUPE_SOAK") != "1"
 
 // readsMuch are cases that read or write very many rows from one goroutine.
 // With the race detector they run in memory, and the other cases on a file.
-var readsMuch = []string{"LargestBatchIsTaken", "ReadAllResumesByPosition", "ManyReceiptsAreFound", "ManyStreamsInOneBatch"}
+var readsMuch = []string{"LargestBatchIsTaken", "ReadAllResumesByPosition", "ManyReceiptsAreFound", "SliceLimitCountsWhatIsYielded", "SlicesPartitionAllStreams"}
 
 // slowest are cases that only run without the race detector.
-var slowest = []string{"LoadOfLongStream", "ReaderMayStopEarly", "LoadAfterAnyVersion", "ReadAllLimit"}
+var slowest = []string{
+	"LoadOfLongStream", "ReaderMayStopEarly", "LoadAfterAnyVersion", "ReadAllLimit", "ManyStreamsInOneBatch",
+	"MessagesAreReadByPosition", "CommitWaitsForCredit",
+}
 
 func TestSuite(t *testing.T) {
 	run(t, inFile, func(name string) bool { return !slices.Contains(readsMuch, name) })
