@@ -202,7 +202,7 @@ func (t *transaction) flush() (base uint64, err error) {
 		}
 	}
 	for _, st := range t.others {
-		if _, err := t.session.exec(t.ctx, st.query, st.args...); err != nil {
+		if err := t.session.exec(t.ctx, st.query, st.args...); err != nil {
 			return 0, err
 		}
 	}
@@ -266,7 +266,7 @@ func (w sweep) run(ctx context.Context, s *session, stored int, expired time.Tim
 	var oldest int64
 	ok, err := s.row(ctx, w.oldest, nil, &oldest)
 	if err == nil && ok && oldest <= expired.UnixMicro() {
-		_, err = s.exec(ctx, w.delete, expired.UnixMicro(), 4*stored)
+		err = s.exec(ctx, w.delete, expired.UnixMicro(), 4*stored)
 	}
 	return err
 }

@@ -21,7 +21,7 @@ var payload = []byte(`{"id":"a3f5c9d2","user_id":"u-1042","task":"write the benc
 
 // roundTime is how long one side of a comparison runs at a time. Rounds of both
 // sides take turns, so that both meet the same machine.
-const roundTime = 400 * time.Millisecond
+const roundTime = 150 * time.Millisecond
 
 // BenchmarkSubmit compares the journal with a bare group commit into the same
 // tables: each caller appends one event to a stream of its own and waits for

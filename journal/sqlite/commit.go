@@ -105,7 +105,7 @@ func (c *committer) transact(items []item) error {
 		return err
 	}
 	defer c.journal.writer.put(s)
-	if _, err := s.exec(c.ctx, "BEGIN IMMEDIATE"); err != nil {
+	if err := s.exec(c.ctx, "BEGIN IMMEDIATE"); err != nil {
 		if code := codeOf(err); code != codeBusy && code != codeLocked {
 			s.undo(c.ctx)
 		}
@@ -130,14 +130,14 @@ func (c *committer) transact(items []item) error {
 		}
 	}
 	if !t.wrote {
-		if _, err := s.exec(c.ctx, "ROLLBACK"); err != nil {
+		if err := s.exec(c.ctx, "ROLLBACK"); err != nil {
 			s.undo(c.ctx)
 		}
 		return nil
 	}
 	base, err := t.flush()
 	if errors.Is(err, errReceiptStored) {
-		if _, failed := s.exec(c.ctx, "ROLLBACK"); failed != nil {
+		if failed := s.exec(c.ctx, "ROLLBACK"); failed != nil {
 			s.undo(c.ctx)
 		}
 		return err
@@ -146,7 +146,7 @@ func (c *committer) transact(items []item) error {
 		s.undo(c.ctx)
 		return typed("store", err)
 	}
-	if _, err := s.exec(c.ctx, "COMMIT"); err != nil {
+	if err := s.exec(c.ctx, "COMMIT"); err != nil {
 		s.undo(c.ctx)
 		return typedCommit(err, t.rows)
 	}

@@ -31,9 +31,9 @@ func (j *Journal) view(ctx context.Context, doing string, fn func(ctx context.Co
 	}
 	defer j.readers.put(s)
 	ctx = context.WithoutCancel(ctx)
-	if _, err = s.exec(ctx, "BEGIN"); err == nil {
+	if err = s.exec(ctx, "BEGIN"); err == nil {
 		if err = fn(ctx, s); err == nil {
-			_, err = s.exec(ctx, "ROLLBACK")
+			err = s.exec(ctx, "ROLLBACK")
 		}
 	}
 	if err != nil {

@@ -17,16 +17,16 @@ func (t *transaction) writeRows(b *journal.Batch) error {
 	if len(b.Rows) == 0 {
 		return nil
 	}
-	if _, err := t.session.exec(t.ctx, "SAVEPOINT rows"); err != nil {
+	if err := t.session.exec(t.ctx, "SAVEPOINT rows"); err != nil {
 		return err
 	}
 	err := t.tryRows(b.Rows)
 	if err == nil {
 		t.rows = true
-	} else if _, undone := t.session.exec(t.ctx, "ROLLBACK TO rows"); undone != nil {
+	} else if undone := t.session.exec(t.ctx, "ROLLBACK TO rows"); undone != nil {
 		return lostTransaction(err, undone)
 	}
-	if _, released := t.session.exec(t.ctx, "RELEASE rows"); released != nil {
+	if released := t.session.exec(t.ctx, "RELEASE rows"); released != nil {
 		return lostTransaction(err, released)
 	}
 	return err

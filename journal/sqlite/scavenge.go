@@ -107,14 +107,14 @@ func (j *Journal) remove(ctx context.Context, p *scavengePage) (deleted int, err
 	}
 	defer j.writer.put(s)
 	ctx = context.WithoutCancel(ctx)
-	if _, err := s.exec(ctx, "BEGIN IMMEDIATE"); err != nil {
+	if err := s.exec(ctx, "BEGIN IMMEDIATE"); err != nil {
 		if code := codeOf(err); code != codeBusy && code != codeLocked {
 			s.undo(ctx)
 		}
 		return 0, typed("scavenge", err)
 	}
 	if deleted, err = j.removeFrom(ctx, s, p); err == nil {
-		_, err = s.exec(ctx, "COMMIT")
+		err = s.exec(ctx, "COMMIT")
 	}
 	if err != nil {
 		s.undo(ctx)
@@ -129,7 +129,7 @@ func (j *Journal) removeFrom(ctx context.Context, s *session, p *scavengePage) (
 	for i := range p.streams {
 		c := &p.streams[i]
 		if c.upTo > 0 {
-			_, err := s.exec(ctx, `INSERT OR IGNORE INTO batches (batch, stored) SELECT batch, ? FROM events
+			err := s.exec(ctx, `INSERT OR IGNORE INTO batches (batch, stored) SELECT batch, ? FROM events
 				WHERE type = ? AND id = ? AND version <= ? AND batch IS NOT NULL`, now.UnixMicro(), c.stream.Type, c.stream.ID, c.upTo)
 			if err != nil {
 				return 0, err
@@ -144,7 +144,7 @@ func (j *Journal) removeFrom(ctx context.Context, s *session, p *scavengePage) (
 			continue
 		}
 		// Unless it was truncated again since.
-		if _, err := s.exec(ctx, "DELETE FROM truncated WHERE type = ? AND id = ? AND first = ?",
+		if err := s.exec(ctx, "DELETE FROM truncated WHERE type = ? AND id = ? AND first = ?",
 			c.stream.Type, c.stream.ID, c.first); err != nil {
 			return 0, err
 		}

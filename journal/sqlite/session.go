@@ -70,13 +70,10 @@ func (s *session) connect(ctx context.Context) error {
 	return nil
 }
 
-// exec runs query and returns the newest row's number.
-func (s *session) exec(ctx context.Context, query string, args ...any) (int64, error) {
-	res, err := s.result(ctx, query, args)
-	if err != nil {
-		return 0, err
-	}
-	return res.LastInsertId()
+// exec runs query.
+func (s *session) exec(ctx context.Context, query string, args ...any) error {
+	_, err := s.result(ctx, query, args)
+	return err
 }
 
 // count runs query and returns how many rows it changed.
@@ -136,7 +133,7 @@ func (s *session) rows(ctx context.Context, query string, args []any, each func(
 // undo ends the transaction after an error, and drops the connection, which
 // does so too if ROLLBACK could not.
 func (s *session) undo(ctx context.Context) {
-	_, _ = s.exec(ctx, "ROLLBACK") // SQLite may have done it already
+	_ = s.exec(ctx, "ROLLBACK") // SQLite may have done it already
 	if !s.pool.memory {
 		s.drop()
 	}

@@ -156,7 +156,7 @@ func typeOf(declared string) valueType {
 		return typeText
 	case has("BLOB"):
 		return typeBlob
-	case has("REAL", "FLOA", "DOUB"):
+	case has("REAL", "FLOAT", "DOUBLE"):
 		return typeReal
 	}
 	return typeAny
