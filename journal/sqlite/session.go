@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"errors"
+	"time"
 )
 
 // session is one connection with its prepared statements. One goroutine uses
@@ -55,6 +56,10 @@ func (s *session) connect(ctx context.Context) error {
 	waiting, cancel := context.WithTimeout(ctx, s.pool.patience)
 	defer cancel()
 	conn, err := s.pool.db.Conn(waiting)
+	for codeOf(err) == codeBusy && waiting.Err() == nil {
+		time.Sleep(time.Millisecond) // a handle that sets WAL mode before it has a busy time-out
+		conn, err = s.pool.db.Conn(waiting)
+	}
 	if err != nil {
 		return err
 	}
