@@ -1,10 +1,12 @@
 package sqlite
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/troupe-go/troupe/envelope"
@@ -31,14 +33,14 @@ func (b *buffer) reset() {
 const (
 	insertSnapshot = `INSERT INTO snapshots (type, id, version, schema, fingerprint, codec, data, time)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?)
-		ON CONFLICT (type, id) DO UPDATE SET version = excluded.version, schema = excluded.schema,
+		ON CONFLICT (id, type) DO UPDATE SET version = excluded.version, schema = excluded.schema,
 			fingerprint = excluded.fingerprint, codec = excluded.codec, data = excluded.data, time = excluded.time
 		WHERE excluded.version > snapshots.version`
 
 	receiptColumns = "(type, id, command, batch, version, codec, reply, time, stored) VALUES @"
 
 	insertTruncated = `INSERT INTO truncated (type, id, first) VALUES (?, ?, ?)
-		ON CONFLICT (type, id) DO UPDATE SET first = excluded.first`
+		ON CONFLICT (id, type) DO UPDATE SET first = excluded.first`
 )
 
 // OR FAIL, since a failure ends the transaction anyway: SQLite need not prepare
@@ -48,7 +50,7 @@ var (
 		(slice, type, id, version, batch, time, name, schema, codec, data, metadata) VALUES @`, 11)
 
 	moveHeads = newSeveral(`INSERT OR FAIL INTO heads (type, id, version, first) VALUES @
-		ON CONFLICT (type, id) DO UPDATE SET version = excluded.version, first = excluded.first`, 4)
+		ON CONFLICT (id, type) DO UPDATE SET version = excluded.version, first = excluded.first`, 4)
 
 	// A receipt that is replaced had expired, or it would have refused the batch.
 	replaceReceipts = newSeveral(`INSERT OR REPLACE INTO receipts `+receiptColumns, 9)
@@ -184,7 +186,9 @@ func (t *transaction) flush() (base uint64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	slices.SortFunc(t.moved, envelope.Stream.Compare) // as the tree is
+	slices.SortFunc(t.moved, func(a, b envelope.Stream) int { // as the tree is
+		return cmp.Or(strings.Compare(a.ID, b.ID), strings.Compare(a.Type, b.Type))
+	})
 	heads := make([]any, 0, 4*len(t.moved))
 	for _, s := range t.moved {
 		h := t.heads[s]

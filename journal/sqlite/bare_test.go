@@ -105,7 +105,7 @@ func (s *bare) commit(items []commitqueue.Item[bareItem]) error {
 		return err
 	}
 	if err := s.insert("INSERT INTO heads (type, id, version, first) VALUES ",
-		" ON CONFLICT (type, id) DO UPDATE SET version = excluded.version", 4, heads); err != nil {
+		" ON CONFLICT (id, type) DO UPDATE SET version = excluded.version", 4, heads); err != nil {
 		return err
 	}
 	return s.exec("COMMIT")

@@ -55,7 +55,7 @@ type transaction struct {
 type receiptKey struct{ typ, id, command string }
 
 func (k receiptKey) compare(o receiptKey) int {
-	return cmp.Or(strings.Compare(k.typ, o.typ), strings.Compare(k.id, o.id), strings.Compare(k.command, o.command))
+	return cmp.Or(strings.Compare(k.id, o.id), strings.Compare(k.typ, o.typ), strings.Compare(k.command, o.command))
 }
 
 func keyOf(r *envelope.Receipt) receiptKey {

@@ -59,7 +59,7 @@ type truncatedStream struct {
 
 // read fills the page with events of as many streams as it takes.
 func (p *scavengePage) read(ctx context.Context, s *session) error {
-	err := s.rows(ctx, "SELECT type, id, first FROM truncated ORDER BY type, id LIMIT ?", []any{scavengeStreams}, func(rows *sql.Rows) (bool, error) {
+	err := s.rows(ctx, "SELECT type, id, first FROM truncated ORDER BY id, type LIMIT ?", []any{scavengeStreams}, func(rows *sql.Rows) (bool, error) {
 		var c truncatedStream
 		err := rows.Scan(&c.stream.Type, &c.stream.ID, &c.first)
 		p.streams = append(p.streams, c)

@@ -8,10 +8,11 @@
 -- The primary key is the position, which only grows, so rows are appended to
 -- the end of the tree; a stream is read through the unique index, which also
 -- keeps a stream from having two events of one version whatever the program
--- does. (A primary key of (type, id, version) WITHOUT ROWID would move whole
--- payloads about in the tree, and cannot be AUTOINCREMENT.) Slices have no
--- index: one more tree costs every commit more than skipping rows costs a
--- reader.
+-- does. Ids come before types in all keys: there are few types, and SQLite
+-- compares by the first column alone where it can. (A primary key of (id, type,
+-- version) WITHOUT ROWID would move whole payloads about in the tree, and cannot
+-- be AUTOINCREMENT.) Slices have no index: one more tree costs every commit more
+-- than skipping rows costs a reader.
 CREATE TABLE events (
     position INTEGER PRIMARY KEY AUTOINCREMENT,
     slice    INTEGER NOT NULL, -- of the stream, 0 to 1023
@@ -25,7 +26,7 @@ CREATE TABLE events (
     codec    TEXT    NOT NULL,
     data     BLOB    NOT NULL,
     metadata TEXT,             -- a flat JSON object; NULL if there is none
-    UNIQUE (type, id, version)
+    UNIQUE (id, type, version)
 ) STRICT;
 
 -- The gate: an append passes if the version here is the expected one, and
@@ -35,7 +36,7 @@ CREATE TABLE heads (
     id      TEXT    NOT NULL,
     version INTEGER NOT NULL CHECK (version > 0),
     first   INTEGER NOT NULL, -- the version that replay begins with: 1, or that of the last truncation
-    PRIMARY KEY (type, id)
+    PRIMARY KEY (id, type)
 ) STRICT, WITHOUT ROWID;
 
 -- Streams that a truncation left events of which nobody deleted yet.
@@ -43,7 +44,7 @@ CREATE TABLE truncated (
     type  TEXT    NOT NULL,
     id    TEXT    NOT NULL,
     first INTEGER NOT NULL, -- events below it may go
-    PRIMARY KEY (type, id)
+    PRIMARY KEY (id, type)
 ) STRICT, WITHOUT ROWID;
 
 -- Snapshots and replies can be large, so both have a rowid and a unique index
@@ -58,7 +59,7 @@ CREATE TABLE snapshots (
     codec       TEXT    NOT NULL,
     data        BLOB    NOT NULL,
     time        INTEGER NOT NULL,
-    UNIQUE (type, id)
+    UNIQUE (id, type)
 ) STRICT;
 
 -- Receipts of commands and of messages. A message's has no type, which no
@@ -75,7 +76,7 @@ CREATE TABLE receipts (
     reply   BLOB    NOT NULL,
     time    INTEGER NOT NULL,
     stored  INTEGER NOT NULL, -- microseconds since 1970: the age that retention goes by
-    UNIQUE (type, id, command)
+    UNIQUE (id, type, command)
 ) STRICT;
 
 -- Messages that nobody has published yet. Positions are never given out again.
