@@ -51,10 +51,10 @@ var messageCases = []Case{
 			var waiting []*pending
 			for i := range members {
 				b := newBatch(events(stream(fmt.Sprint(round, i)), 0, 1), message(fmt.Sprint(round, i), "k"))
-				switch {
-				case i%10 == 3:
+				switch i % 10 {
+				case 3:
 					b.Messages = append(b.Messages, message("taken", "other key"))
-				case i%10 == 6:
+				case 6:
 					b.Messages = append(b.Messages, message("wanted by many", "k"))
 				}
 				waiting = append(waiting, w.submit(b))
@@ -192,7 +192,7 @@ var messageCases = []Case{
 				require.Equal(w, all[i].ID, paged[i].ID)
 				require.Equal(w, all[i].Position, paged[i].Position)
 			}
-			for _, beyond := range []uint64{all[n-1].Position, all[n-1].Position + 1, math.MaxInt64} {
+			for _, beyond := range []uint64{all[n-1].Position, all[n-1].Position + 1, math.MaxInt64, math.MaxUint64} {
 				require.Empty(w, w.outbox(beyond, 0))
 				require.Empty(w, w.outbox(beyond, 3))
 			}

@@ -241,6 +241,8 @@ var rowCases = []Case{
 		turned.Op = envelope.RowPatch
 		w.must(newBatch(turned))
 		w.rowIs(turned, 2, col("Amount", int64(-5)), col("group", "0"))
+		w.must(newBatch(envelope.Row{Table: "order", Op: envelope.RowDelete, Key: []envelope.Column{col("Line", uint64(11)), col("select", "1")}}))
+		w.noRow(line("1", 11)) // an integer is one of either sign
 	}},
 	{"RowThatDoesNotFitItsTableFailsAlone", func(w *world) {
 		if w.lacks(rows) {

@@ -49,8 +49,8 @@ var sliceCases = []Case{
 		})
 	}},
 	{"SliceLimitCountsWhatIsYielded", func(w *world) {
-		w.fill(stream("s"), 1200)
 		w.fill(stream("noise"), 1200)
+		w.fill(stream("s"), 1200)
 		slice := stream("s").Slice()
 		require.NotEqual(w, slice, stream("noise").Slice())
 		one := journal.SliceRange{From: slice, To: slice + 1}

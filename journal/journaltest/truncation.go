@@ -49,7 +49,8 @@ var truncationCases = []Case{
 		}
 		s := stream("s")
 		w.fill(s, 9)
-		w.must(truncating(s, 9, envelope.TombstoneName))
+		deletion := truncating(s, 9, envelope.TombstoneName)
+		w.must(deletion)
 		w.inEveryLife(func() { w.begins(s, 10, 10) })
 		scavenged, err := w.j.Scavenge(w.ctx, nil)
 		require.NoError(w, err)
@@ -60,6 +61,7 @@ var truncationCases = []Case{
 				_, err := w.commit(newBatch(events(s, stale, 1)))
 				w.conflict(err, s, stale, 10)
 			}
+			w.must(again(deletion)) // it is still known
 		})
 		w.must(newBatch(events(s, 10, 1)))
 		w.inEveryLife(func() { w.begins(s, 10, 11) })

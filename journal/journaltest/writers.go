@@ -1,7 +1,6 @@
 package journaltest
 
 import (
-	"errors"
 	"fmt"
 	"time"
 
@@ -174,5 +173,3 @@ func (w *world) second() journal.Journal {
 	})
 	return j
 }
-
-func isConflict(err error) bool { return errors.Is(err, journal.ErrConflict) }

@@ -16,6 +16,8 @@ type blocks[T any] struct {
 	list    []*[blockSize]T
 	dropped uint64 // blocks before list[0]
 	end     uint64 // number of the next item
+
+	none *[blockSize]T // in place of cleared blocks; never written
 }
 
 // add makes room for one more item, to be filled in, and returns its number.
@@ -43,8 +45,9 @@ func (b *blocks[T]) drop(n uint64) {
 }
 
 // clear zeroes the items of these numbers, for who reads a later copy of the
-// struct; one made before still has them.
-func (b *blocks[T]) clear(numbers []uint64) {
+// struct; one made before still has them. Blocks of which nothing is left, as
+// empty says, share one that is zero; the last item must not be among them.
+func (b *blocks[T]) clear(numbers []uint64, empty func(*T) bool) {
 	var zero T
 	b.list = slices.Clone(b.list)
 	copied := make(map[uint64]struct{})
@@ -56,5 +59,13 @@ func (b *blocks[T]) clear(numbers []uint64) {
 			copied[block] = struct{}{}
 		}
 		*b.at(n) = zero
+	}
+	for block := range copied {
+		if !slices.ContainsFunc(b.list[block][:], func(item T) bool { return !empty(&item) }) {
+			if b.none == nil {
+				b.none = new([blockSize]T)
+			}
+			b.list[block] = b.none
+		}
 	}
 }

@@ -113,7 +113,7 @@ func (j *Journal) delete(p page) error {
 	if j.closed {
 		return journal.ErrClosed
 	}
-	j.log.clear(p.numbers)
+	j.log.clear(p.numbers, (*entry).gone)
 	for _, c := range p.cuts {
 		st := c.stream
 		st.numbers = st.numbers[c.through-st.scavenged:]
