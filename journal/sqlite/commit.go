@@ -14,16 +14,23 @@ type committer struct {
 	journal  *Journal
 	ctx      context.Context // never ends: a commit is not taken back
 	phantoms commitqueue.Phantoms
+	heads    headCache
+	careful  int // groups that look receipts up first, since one was there not long ago
 
-	items    []item
-	outcomes []outcome
+	items       []item
+	outcomes    []outcome
+	transaction transaction // reused, for its memory
 }
+
+// carefulGroups is for how long a repeated command makes the committer expect
+// more of them, as a bus that delivers again sends. A group with care takes a
+// fifth longer, one in vain twice as long.
+const carefulGroups = 64
 
 // outcome is what becomes of one item of the group.
 type outcome struct {
-	result  journal.Result
-	err     error
-	damaged bool // it failed the group's transaction, and is left out when that is repeated
+	result journal.Result
+	err    error
 }
 
 func newCommitter(j *Journal) *committer {
@@ -40,7 +47,7 @@ func (c *committer) run() {
 		c.items = j.queue.Take(c.items, j.opts.MaxGroupEvents, j.opts.MaxGroupBytes)
 		if last = len(c.items); last > 0 {
 			c.phantoms.Forget(c.items[0].Number)
-			c.commitGroup()
+			c.commit(c.items)
 		}
 		clear(c.items)
 	}
@@ -58,86 +65,101 @@ func (c *committer) closed(err error) {
 	}
 }
 
-// commitGroup decides the group's items, stores what they wrote, and answers.
-// A member that the database refuses because of what is stored fails alone: all
-// is rolled back and repeated without it.
-func (c *committer) commitGroup() {
-	c.outcomes = append(c.outcomes[:0], make([]outcome, len(c.items))...)
-	for {
-		culprit, err := c.transact()
-		switch {
-		case err == nil:
-			c.answer()
-			return
-		case culprit < 0:
-			c.journal.opts.Logger.Error("sqlite: commit failed", "path", c.journal.path, "error", err)
-			c.phantoms.Annul()
-			for i := range c.items {
-				c.refuse(&c.items[i])
-				c.outcomes[i] = outcome{err: err}
-			}
-			c.answer()
-			return
-		}
-		c.journal.opts.Logger.Error("sqlite: batch failed", "path", c.journal.path, "batch", c.items[culprit].Value.batch.ID, "error", err)
-		c.phantoms.Annul() // the decisions are made anew
-		c.outcomes[culprit] = outcome{err: err, damaged: true}
+// commit decides the items, stores what they wrote in one transaction, and
+// answers. If the database refuses that because of what one of them wrote, or
+// of what is stored, it tries again with each half, so that the culprit fails
+// alone.
+func (c *committer) commit(items []item) {
+	c.outcomes = append(c.outcomes[:0], make([]outcome, len(items))...)
+	err := c.transact(items)
+	if errors.Is(err, errReceiptStored) {
+		c.phantoms.Annul()
+		clear(c.outcomes)
+		c.careful = carefulGroups
+		err = c.transact(items)
 	}
+	if err == nil {
+		c.answer(items)
+		return
+	}
+	c.heads.clear()
+	c.phantoms.Annul() // the decisions are made anew, or all are refused
+	if half := len(items) / 2; half > 0 && ofOneBatch(err) {
+		c.commit(items[:half])
+		c.commit(items[half:])
+		return
+	}
+	c.journal.opts.Logger.Error("sqlite: commit failed", "path", c.journal.path, "batches", len(items), "error", err)
+	for i := range items {
+		c.refuse(&items[i])
+		c.outcomes[i] = outcome{err: err}
+	}
+	c.answer(items)
 }
 
-// transact stores the group in one transaction. After an error nothing of it
-// is stored, or nobody knows, as the error says; culprit is the item whose
-// fault it is, or -1.
-func (c *committer) transact() (culprit int, err error) {
+// transact stores the items' batches in one transaction. After an error nothing
+// of it is stored, or nobody knows, as the error says.
+func (c *committer) transact(items []item) error {
 	s, err := c.journal.writer.take(c.ctx)
 	if err != nil {
-		return -1, err
+		return err
 	}
 	defer c.journal.writer.put(s)
-	if _, err := s.exec(c.ctx, "BEGIN IMMEDIATE"); err != nil {
+	if err := s.exec(c.ctx, "BEGIN IMMEDIATE"); err != nil {
 		if code := codeOf(err); code != codeBusy && code != codeLocked {
 			s.undo(c.ctx)
 		}
-		return -1, typed("begin", err)
+		return typed("begin", err)
 	}
-	t := &transaction{session: s, ctx: c.ctx, now: c.journal.opts.now(), retention: c.journal.opts.ReceiptRetention, phantoms: &c.phantoms}
-	for i := range c.items {
-		it, o := &c.items[i], &c.outcomes[i]
-		if o.damaged {
-			c.refuse(it)
-			continue
-		}
+	t := &c.transaction
+	t.reset(c, s)
+	c.careful = max(c.careful-1, 0)
+	if err := t.prefetch(items); err != nil {
+		s.undo(c.ctx)
+		return typed("read heads", err)
+	}
+	for i := range items {
+		o := &c.outcomes[i]
 		var fatal error
-		o.result, o.err, fatal = t.decide(it)
-		if fatal != nil {
+		if o.result, o.err, fatal = t.decide(&items[i]); fatal != nil {
 			s.undo(c.ctx)
-			if damaged(fatal) {
-				return i, typed("batch "+it.Value.batch.ID.String(), fatal)
-			}
-			return -1, typed("commit", fatal)
+			return typed("batch "+items[i].Value.batch.ID.String(), fatal)
 		}
 		if o.err != nil {
-			c.refuse(it)
+			c.refuse(&items[i])
 		}
 	}
 	if !t.wrote {
-		if _, err := s.exec(c.ctx, "ROLLBACK"); err != nil {
+		if err := s.exec(c.ctx, "ROLLBACK"); err != nil {
 			s.undo(c.ctx)
 		}
-		return -1, nil
+		return nil
 	}
-	if err := t.sweep(); err != nil {
+	base, err := t.flush()
+	if errors.Is(err, errReceiptStored) {
+		if failed := s.exec(c.ctx, "ROLLBACK"); failed != nil {
+			s.undo(c.ctx)
+		}
+		return err
+	}
+	if err != nil {
 		s.undo(c.ctx)
-		return -1, typed("sweep receipts", err)
+		return typed("store", err)
 	}
-	if _, err := s.exec(c.ctx, "COMMIT"); err != nil {
+	if err := s.exec(c.ctx, "COMMIT"); err != nil {
 		s.undo(c.ctx)
-		return -1, typedCommit(err)
+		return typedCommit(err, t.rows)
 	}
-	if t.events > 0 {
+	for i := range c.outcomes {
+		if p := &c.outcomes[i].result.Position; p.Seq > 0 {
+			p.Seq += base // until now it was the number within the transaction
+		}
+	}
+	t.remember(&c.heads)
+	if t.events.n+t.outbox.n > 0 {
 		c.journal.announce()
 	}
-	return -1, nil
+	return nil
 }
 
 // refuse remembers what the refused item would have made.
@@ -148,10 +170,10 @@ func (c *committer) refuse(it *item) {
 	}
 }
 
-// answer tells every caller of the group its own outcome.
-func (c *committer) answer() {
-	for i := range c.items {
-		it, o := &c.items[i], &c.outcomes[i]
+// answer tells every caller its own outcome.
+func (c *committer) answer(items []item) {
+	for i := range items {
+		it, o := &items[i], &c.outcomes[i]
 		if o.err != nil {
 			c.phantoms.Tell(it.Number, c.journal.queue.Numbered())
 		}
@@ -163,5 +185,22 @@ func (c *committer) answer() {
 // isRefusal reports whether err is the answer to one batch, and not trouble
 // with the database.
 func isRefusal(err error) bool {
-	return errors.Is(err, journal.ErrConflict) || errors.Is(err, journal.ErrDuplicate)
+	var lost *lostError
+	if errors.As(err, &lost) {
+		return false
+	}
+	for _, refusal := range [...]error{
+		journal.ErrConflict, journal.ErrDuplicate, journal.ErrMessageExists, journal.ErrRowConflict, journal.ErrInvalid,
+	} {
+		if errors.Is(err, refusal) {
+			return true
+		}
+	}
+	return false
+}
+
+// ofOneBatch reports whether err is one batch's fault, or its bad luck, so that
+// the others of its transaction can do without it.
+func ofOneBatch(err error) bool {
+	return errors.Is(err, journal.ErrCorrupt) || errors.Is(err, journal.ErrInvalid)
 }

@@ -14,15 +14,19 @@ var ErrSchema = errors.New("sqlite: wrong schema")
 // SchemaError is the [ErrSchema] of one database.
 type SchemaError struct {
 	Path        string
-	Found, Want int64 // migrations; Found is 0 if there is no schema at all
+	Found, Want int64  // migrations; Found is 0 if there is no schema at all
+	Call        string // what brings an older one up to date: "sqlite.OpenAndMigrate"
+	Missing     string // a table that should be there, if Found is Want
 }
 
 func (e *SchemaError) Error() string {
 	switch {
+	case e.Missing != "":
+		return fmt.Sprintf("sqlite: %s has schema %d, but no table %s: restore it from a backup", e.Path, e.Found, e.Missing)
 	case e.Found == 0:
-		return fmt.Sprintf("sqlite: %s has no journal: call sqlite.OpenAndMigrate to create it", e.Path)
+		return fmt.Sprintf("sqlite: %s has no journal: call %s to create it", e.Path, e.Call)
 	case e.Found < e.Want:
-		return fmt.Sprintf("sqlite: %s has schema %d, this program works with %d: call sqlite.OpenAndMigrate", e.Path, e.Found, e.Want)
+		return fmt.Sprintf("sqlite: %s has schema %d, this program works with %d: call %s", e.Path, e.Found, e.Want, e.Call)
 	default:
 		return fmt.Sprintf("sqlite: %s has schema %d, this program works with %d: run a newer program", e.Path, e.Found, e.Want)
 	}
@@ -34,11 +38,13 @@ func (e *SchemaError) Is(target error) bool { return target == ErrSchema }
 // Primary result codes, https://sqlite.org/rescode.html. The upper bits of a
 // code say more and are not needed.
 const (
+	codeError      = 1
 	codeBusy       = 5
 	codeLocked     = 6
 	codeReadOnly   = 8
 	codeCorrupt    = 11
 	codeFull       = 13
+	codeTooBig     = 18
 	codeConstraint = 19
 	codeMismatch   = 20
 	codeNotADB     = 26
@@ -67,7 +73,7 @@ func damaged(err error) bool {
 // commit was tried: nothing was stored.
 func typed(doing string, err error) error {
 	switch {
-	case errors.Is(err, journal.ErrCorrupt), errors.Is(err, journal.ErrClosed), errors.Is(err, journal.ErrUnavailable):
+	case isOurs(err):
 		return err
 	case damaged(err):
 		return fmt.Errorf("sqlite: %s: %w: %w", doing, journal.ErrCorrupt, err)
@@ -76,15 +82,33 @@ func typed(doing string, err error) error {
 	}
 }
 
+// isOurs reports whether err is the contract's already.
+func isOurs(err error) bool {
+	for _, ours := range [...]error{
+		journal.ErrCorrupt, journal.ErrHistoryGone, journal.ErrClosed, journal.ErrUnavailable, journal.ErrInvalid, ErrSchema,
+	} {
+		if errors.Is(err, ours) {
+			return true
+		}
+	}
+	return false
+}
+
 // typedCommit is the contract's error for one of COMMIT.
 //
 // A lock that was not given and a full disk come before the frame that makes
 // the transaction count is whole in the log, so nothing was stored. After any
 // other error, that of a sync above all, the frame may be in the file: this
 // process does not see it and overwrites it with its next commit, but a crash
-// before that makes it count.
-func typedCommit(err error) error {
+// before that makes it count. With rows, a constraint that a read model's table
+// checks at the end is the batch's fault.
+func typedCommit(err error, rows bool) error {
 	switch codeOf(err) {
+	case codeConstraint:
+		if rows {
+			return fmt.Errorf("sqlite: commit: %w: %w", journal.ErrInvalid, err)
+		}
+		return typed("commit", err)
 	case codeBusy, codeLocked, codeReadOnly, codeFull:
 		return typed("commit", err)
 	}

@@ -32,15 +32,16 @@ func TestEachCodeHasItsError(t *testing.T) {
 		{7, journal.ErrUnavailable, journal.ErrUnknownOutcome},         // SQLITE_NOMEM
 		{11, journal.ErrCorrupt, journal.ErrUnknownOutcome},            // SQLITE_CORRUPT
 		{26, journal.ErrCorrupt, journal.ErrUnknownOutcome},            // SQLITE_NOTADB
-		{2067, journal.ErrCorrupt, journal.ErrUnknownOutcome},          // SQLITE_CONSTRAINT_UNIQUE
+		{2067, journal.ErrCorrupt, journal.ErrCorrupt},                 // SQLITE_CONSTRAINT_UNIQUE
 	} {
 		cause := fmt.Errorf("wrapped: %w", coded(c.code))
 		err := typed("test", cause)
 		require.ErrorIs(t, err, c.before, "code %d", c.code)
 		require.ErrorIs(t, err, coded(c.code))
-		err = typedCommit(cause)
+		err = typedCommit(cause, false)
 		require.ErrorIs(t, err, c.commit, "code %d at COMMIT", c.code)
 		require.ErrorIs(t, err, coded(c.code))
 	}
-	require.ErrorIs(t, typedCommit(errors.New("bad connection")), journal.ErrUnknownOutcome)
+	require.ErrorIs(t, typedCommit(errors.New("bad connection"), true), journal.ErrUnknownOutcome)
+	require.ErrorIs(t, typedCommit(coded(787), true), journal.ErrInvalid, "SQLITE_CONSTRAINT_FOREIGNKEY, deferred")
 }

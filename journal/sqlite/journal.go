@@ -23,6 +23,8 @@ type Journal struct {
 	changedMu sync.Mutex
 	changed   chan struct{} // nil when nobody listens
 
+	scavenging chan struct{} // has room for one
+
 	finished chan struct{} // closed when the committer has ended
 }
 
@@ -39,14 +41,20 @@ type item = commitqueue.Item[submission]
 func newJournal(path string, o Options) *Journal {
 	return &Journal{
 		path: path, opts: o,
-		features: journal.Features{Name: "sqlite"},
-		queue:    commitqueue.New[submission](o.QueueEvents, o.QueueBytes),
-		finished: make(chan struct{}),
+		features:   journal.Features{Name: "sqlite", Messages: true, Rows: true, Inbox: true, Truncation: true},
+		queue:      commitqueue.New[submission](o.QueueEvents, o.QueueBytes),
+		scavenging: make(chan struct{}, 1),
+		finished:   make(chan struct{}),
 	}
 }
 
-// Features implements [journal.Journal]. It takes events, asserts, snapshots
-// and the receipts of commands.
+// start begins to take batches.
+func (j *Journal) start(durable bool) {
+	j.features.Durable = durable
+	go newCommitter(j).run()
+}
+
+// Features implements [journal.Journal]. It takes everything but fences.
 func (j *Journal) Features() journal.Features { return j.features }
 
 // Submit implements [journal.Journal]. It validates b and enqueues it; the

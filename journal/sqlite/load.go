@@ -31,9 +31,9 @@ func (j *Journal) view(ctx context.Context, doing string, fn func(ctx context.Co
 	}
 	defer j.readers.put(s)
 	ctx = context.WithoutCancel(ctx)
-	if _, err = s.exec(ctx, "BEGIN"); err == nil {
+	if err = s.exec(ctx, "BEGIN"); err == nil {
 		if err = fn(ctx, s); err == nil {
-			_, err = s.exec(ctx, "ROLLBACK")
+			err = s.exec(ctx, "ROLLBACK")
 		}
 	}
 	if err != nil {
@@ -48,7 +48,7 @@ func (j *Journal) Load(ctx context.Context, s envelope.Stream, after uint64) ite
 	return func(yield func(envelope.Record, error) bool) {
 		r := streamReader{journal: j, stream: s, after: after}
 		err := j.view(ctx, r.doing(), func(ctx context.Context, s *session) (err error) {
-			if r.head, _, err = s.head(ctx, r.stream); err != nil {
+			if err = r.begin(ctx, s); err != nil {
 				return err
 			}
 			return r.readPage(ctx, s, &page{records: pageRecords, bytes: pageBytes})
@@ -109,26 +109,36 @@ type streamReader struct {
 	journal *Journal
 	stream  envelope.Stream
 	after   uint64 // what was read into records or before
-	head    uint64
+	head    head
 	records []envelope.Record // the page
 }
 
 func (r *streamReader) doing() string { return "load " + r.stream.String() }
 
+// begin reads the head, and skips what was truncated.
+func (r *streamReader) begin(ctx context.Context, s *session) error {
+	var version, first int64
+	_, err := s.row(ctx, "SELECT version, first FROM heads WHERE type = ? AND id = ?",
+		[]any{r.stream.Type, r.stream.ID}, &version, &first)
+	r.head = head{version: uint64(version), first: uint64(first)}
+	r.after = max(r.after, r.head.begin()-1)
+	return err
+}
+
 // latest reads the head, the snapshot and the first page behind it.
 func (r *streamReader) latest(ctx context.Context, s *session, room *page) (latest journal.Latest, err error) {
-	if r.head, _, err = s.head(ctx, r.stream); err != nil {
+	if err := r.begin(ctx, s); err != nil {
 		return latest, err
 	}
-	latest = journal.Latest{Stream: r.stream, Version: r.head}
-	if r.head == 0 {
+	latest = journal.Latest{Stream: r.stream, Version: r.head.version, First: r.head.begin()}
+	if latest.Version == 0 {
 		return latest, nil
 	}
 	stored, ok, err := s.snapshot(ctx, r.stream)
 	if err != nil {
 		return latest, err
 	}
-	if ok && stored.Version <= r.head {
+	if ok && stored.Version <= latest.Version && stored.Version >= latest.First {
 		latest.Snapshot = &stored
 		r.after = stored.Version
 	}
@@ -138,19 +148,20 @@ func (r *streamReader) latest(ctx context.Context, s *session, room *page) (late
 // readPage reads the next records, as many as there is room for.
 func (r *streamReader) readPage(ctx context.Context, s *session, room *page) error {
 	r.records = r.records[:0:0] // the former page belongs to whoever got its records
-	if r.after >= r.head || room.records <= 0 || room.bytes <= 0 {
+	if r.after >= r.head.version || room.records <= 0 || room.bytes <= 0 {
 		return nil
 	}
 	const query = "SELECT " + recordColumns + ` FROM events
 		WHERE type = ? AND id = ? AND version > ? AND version <= ? ORDER BY version LIMIT ?`
-	args := []any{r.stream.Type, r.stream.ID, int64(r.after), int64(r.head), room.records}
-	return s.rows(ctx, query, args, func(rows *sql.Rows) (bool, error) {
+	args := []any{r.stream.Type, r.stream.ID, int64(r.after), int64(r.head.version), room.records}
+	gap := false
+	err := s.rows(ctx, query, args, func(rows *sql.Rows) (bool, error) {
 		rec := envelope.Record{Stream: r.stream}
 		if err := scanRecord(rows, &rec); err != nil {
 			return false, err
 		}
-		if rec.Version != r.after+1 {
-			return false, corrupt("stream %s has no version %d", r.stream, r.after+1)
+		if gap = rec.Version != r.after+1 || r.isGone(&rec); gap {
+			return false, nil
 		}
 		r.after++
 		r.records = append(r.records, rec)
@@ -158,6 +169,33 @@ func (r *streamReader) readPage(ctx context.Context, s *session, room *page) err
 		room.bytes -= rec.SizeBytes()
 		return room.bytes > 0, nil
 	})
+	if err == nil && (gap || len(r.records) == 0) {
+		return r.missing(ctx, s)
+	}
+	return err
+}
+
+// isGone reports whether rec stands where a truncated stream begins, and is no
+// baseline.
+func (r *streamReader) isGone(rec *envelope.Record) bool {
+	return r.head.first > 1 && rec.Version == r.head.first && !rec.BeginsHistory()
+}
+
+// missing is the error for the version behind after, which is not there.
+func (r *streamReader) missing(ctx context.Context, s *session) error {
+	now := *r
+	if err := now.begin(ctx, s); err != nil {
+		return err
+	}
+	switch {
+	case now.after > r.after:
+		return fmt.Errorf("sqlite: %w: stream %s was truncated to version %d while it was read: load again",
+			journal.ErrHistoryGone, r.stream, now.head.first)
+	case r.head.first > 1 && r.after+1 == r.head.first:
+		return fmt.Errorf("sqlite: %w: stream %s has no baseline at version %d, which it begins with",
+			journal.ErrHistoryGone, r.stream, r.head.first)
+	}
+	return corrupt("stream %s has no version %d", r.stream, r.after+1)
 }
 
 // yieldAll yields the page that was read and all that follow.
@@ -172,15 +210,12 @@ func (r *streamReader) yieldAll(ctx context.Context, yield func(envelope.Record,
 				return
 			}
 		}
-		if r.after >= r.head {
+		if r.after >= r.head.version {
 			return
 		}
 		err := r.journal.view(ctx, r.doing(), func(ctx context.Context, s *session) error {
 			return r.readPage(ctx, s, &page{records: pageRecords, bytes: pageBytes})
 		})
-		if err == nil && len(r.records) == 0 {
-			err = corrupt("stream %s has no version %d", r.stream, r.after+1)
-		}
 		if err != nil {
 			yield(envelope.Record{}, err)
 			return

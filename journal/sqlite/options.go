@@ -23,16 +23,20 @@ type Options struct {
 	MaxGroupBytes  int
 
 	// Readers is how many reads run at once, each on a connection of its own;
-	// more wait. A database in memory has one connection for everything. Zero
+	// more wait. A database in memory has one connection for everything, and
+	// one that the program opened has no more than its handle allows. Zero
 	// means 4.
 	Readers int
 
 	// BusyTimeout is how long a transaction waits for the lock of another
-	// process. Zero means 5 s. SQLite counts whole milliseconds.
+	// process, and for a connection. Zero means 5 s. SQLite counts whole
+	// milliseconds.
 	BusyTimeout time.Duration
 
-	// ReceiptRetention is how long a command's receipt is found. Set it to no
-	// less than the longest redelivery of the bus. Zero means 24 h.
+	// ReceiptRetention is how long the receipt of a command or a message is
+	// found, and for how long a batch that left neither event nor receipt is
+	// known when it is submitted again. Set it to no less than the longest
+	// redelivery of the bus. Zero means 24 h.
 	ReceiptRetention time.Duration
 
 	// Logger hears about failed commits and migrations. Nil means

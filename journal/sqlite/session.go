@@ -5,9 +5,7 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"errors"
-	"fmt"
-
-	"github.com/troupe-go/troupe/journal"
+	"time"
 )
 
 // session is one connection with its prepared statements. One goroutine uses
@@ -17,23 +15,31 @@ import (
 // interrupted would leave a connection of which little is known, and pages are
 // short.
 type session struct {
-	db      *sql.DB
-	memory  bool      // the connection is the database: it is never dropped
+	pool    *pool
 	conn    *sql.Conn // nil until it is needed
+	opened  int       // how many connections there were
 	prepare map[string]*sql.Stmt
+	tables  tables
 }
+
+// maxStatements bounds the prepared statements of one connection: each choice of
+// columns that a row is written with takes one.
+const maxStatements = 250
 
 // stmt prepares query, once per connection.
 func (s *session) stmt(ctx context.Context, query string) (*sql.Stmt, error) {
 	if stmt, ok := s.prepare[query]; ok {
 		return stmt, nil
 	}
-	if s.conn == nil {
-		conn, err := s.db.Conn(ctx)
-		if err != nil {
-			return nil, err
+	if err := s.connect(ctx); err != nil {
+		return nil, err
+	}
+	if len(s.prepare) >= maxStatements {
+		for query, stmt := range s.prepare { // any: those in use come back
+			_ = stmt.Close()
+			delete(s.prepare, query)
+			break
 		}
-		s.conn, s.prepare = conn, make(map[string]*sql.Stmt)
 	}
 	stmt, err := s.conn.PrepareContext(ctx, query)
 	if err != nil {
@@ -43,26 +49,67 @@ func (s *session) stmt(ctx context.Context, query string) (*sql.Stmt, error) {
 	return stmt, nil
 }
 
-// exec runs query and returns the newest row's number.
-func (s *session) exec(ctx context.Context, query string, args ...any) (int64, error) {
+func (s *session) connect(ctx context.Context) error {
+	if s.conn != nil {
+		return nil
+	}
+	waiting, cancel := context.WithTimeout(ctx, s.pool.patience)
+	defer cancel()
+	conn, err := s.pool.db.Conn(waiting)
+	for codeOf(err) == codeBusy && waiting.Err() == nil {
+		time.Sleep(time.Millisecond) // a handle that sets WAL mode before it has a busy time-out
+		conn, err = s.pool.db.Conn(waiting)
+	}
+	if err != nil {
+		return err
+	}
+	for _, p := range s.pool.pragmas {
+		if _, err := conn.ExecContext(ctx, "PRAGMA "+p.name+" = "+p.value); err != nil {
+			_ = conn.Raw(func(any) error { return driver.ErrBadConn })
+			_ = conn.Close()
+			return err
+		}
+	}
+	s.conn, s.prepare = conn, make(map[string]*sql.Stmt)
+	s.opened++
+	return nil
+}
+
+// exec runs query.
+func (s *session) exec(ctx context.Context, query string, args ...any) error {
+	_, err := s.result(ctx, query, args)
+	return err
+}
+
+// count runs query and returns how many rows it changed.
+func (s *session) count(ctx context.Context, query string, args ...any) (int64, error) {
+	res, err := s.result(ctx, query, args)
+	if err != nil {
+		return 0, err
+	}
+	return res.RowsAffected()
+}
+
+func (s *session) result(ctx context.Context, query string, args []any) (sql.Result, error) {
 	stmt, err := s.stmt(ctx, query)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	res, err := stmt.ExecContext(ctx, args...)
-	if err != nil {
-		return 0, err
-	}
-	return res.LastInsertId()
+	return stmt.ExecContext(ctx, args...)
 }
 
 // row reads the only row of query into dest, and reports whether there is one.
 func (s *session) row(ctx context.Context, query string, args []any, dest ...any) (bool, error) {
+	return s.scan(ctx, query, args, func(scan func(...any) error) error { return scan(dest...) })
+}
+
+// scan calls fn to read the only row of query, and reports whether there is one.
+func (s *session) scan(ctx context.Context, query string, args []any, fn func(scan func(...any) error) error) (bool, error) {
 	stmt, err := s.stmt(ctx, query)
 	if err != nil {
 		return false, err
 	}
-	err = stmt.QueryRowContext(ctx, args...).Scan(dest...)
+	err = fn(stmt.QueryRowContext(ctx, args...).Scan)
 	if errors.Is(err, sql.ErrNoRows) {
 		return false, nil
 	}
@@ -91,8 +138,8 @@ func (s *session) rows(ctx context.Context, query string, args []any, each func(
 // undo ends the transaction after an error, and drops the connection, which
 // does so too if ROLLBACK could not.
 func (s *session) undo(ctx context.Context) {
-	_, _ = s.exec(ctx, "ROLLBACK") // SQLite may have done it already
-	if !s.memory {
+	_ = s.exec(ctx, "ROLLBACK") // SQLite may have done it already
+	if !s.pool.memory {
 		s.drop()
 	}
 }
@@ -102,48 +149,16 @@ func (s *session) drop() {
 	if s.conn == nil {
 		return
 	}
+	s.release(func(any) error { return driver.ErrBadConn }) // not back into the pool
+}
+
+// release gives the connection up. The pool of the handle keeps it, unless
+// check says that it is bad.
+func (s *session) release(check func(any) error) {
 	for _, stmt := range s.prepare {
 		_ = stmt.Close()
 	}
-	_ = s.conn.Raw(func(any) error { return driver.ErrBadConn }) // not back into the pool
+	_ = s.conn.Raw(check)
 	_ = s.conn.Close()
-	s.conn, s.prepare = nil, nil
-}
-
-// pool lends sessions.
-type pool struct {
-	db     *sql.DB
-	free   chan *session
-	closed chan struct{}
-}
-
-func newPool(db *sql.DB, size int, memory bool) *pool {
-	p := &pool{db: db, free: make(chan *session, size), closed: make(chan struct{})}
-	for range size {
-		p.free <- &session{db: db, memory: memory}
-	}
-	return p
-}
-
-// take waits for a session, which put gives back.
-func (p *pool) take(ctx context.Context) (*session, error) {
-	select {
-	case s := <-p.free:
-		return s, nil
-	case <-p.closed:
-		return nil, fmt.Errorf("sqlite: %w", journal.ErrClosed)
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
-}
-
-func (p *pool) put(s *session) { p.free <- s }
-
-// close waits for every session and closes them.
-func (p *pool) close() error {
-	close(p.closed)
-	for range cap(p.free) {
-		(<-p.free).drop()
-	}
-	return p.db.Close()
+	s.conn, s.prepare, s.tables = nil, nil, tables{}
 }

@@ -22,8 +22,11 @@ import (
 func quiet() *sqlite.Options { return &sqlite.Options{Logger: slog.New(slog.DiscardHandler)} }
 
 // raw opens the database beside the journal.
-func raw(t *testing.T, path string) *sql.DB {
+func raw(t testing.TB, path string) *sql.DB {
 	t.Helper()
+	if path != ":memory:" {
+		path += "?_pragma=busy_timeout(10000)"
+	}
 	db, err := sql.Open("sqlite", path)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, db.Close()) })
@@ -81,7 +84,7 @@ func TestNewerSchemaIsLeftAlone(t *testing.T) {
 		_, err := opening()
 		var facts *sqlite.SchemaError
 		require.ErrorAs(t, err, &facts)
-		require.Equal(t, sqlite.SchemaError{Path: path, Found: sqlite.SchemaVersion + 1, Want: sqlite.SchemaVersion}, *facts)
+		require.Equal(t, sqlite.SchemaError{Path: path, Found: sqlite.SchemaVersion + 1, Want: sqlite.SchemaVersion, Call: "sqlite.OpenAndMigrate"}, *facts)
 		require.ErrorContains(t, err, "newer program")
 	}
 }

@@ -8,10 +8,14 @@
 -- The primary key is the position, which only grows, so rows are appended to
 -- the end of the tree; a stream is read through the unique index, which also
 -- keeps a stream from having two events of one version whatever the program
--- does. (A primary key of (type, id, version) WITHOUT ROWID would move whole
--- payloads about in the tree, and cannot be AUTOINCREMENT.)
+-- does. Ids come before types in all keys: there are few types, and SQLite
+-- compares by the first column alone where it can. (A primary key of (id, type,
+-- version) WITHOUT ROWID would move whole payloads about in the tree, and cannot
+-- be AUTOINCREMENT.) Slices have no index: one more tree costs every commit more
+-- than skipping rows costs a reader.
 CREATE TABLE events (
     position INTEGER PRIMARY KEY AUTOINCREMENT,
+    slice    INTEGER NOT NULL, -- of the stream, 0 to 1023
     type     TEXT    NOT NULL,
     id       TEXT    NOT NULL,
     version  INTEGER NOT NULL CHECK (version > 0),
@@ -22,7 +26,7 @@ CREATE TABLE events (
     codec    TEXT    NOT NULL,
     data     BLOB    NOT NULL,
     metadata TEXT,             -- a flat JSON object; NULL if there is none
-    UNIQUE (type, id, version)
+    UNIQUE (id, type, version)
 ) STRICT;
 
 -- The gate: an append passes if the version here is the expected one, and
@@ -31,8 +35,16 @@ CREATE TABLE heads (
     type    TEXT    NOT NULL,
     id      TEXT    NOT NULL,
     version INTEGER NOT NULL CHECK (version > 0),
-    batch   BLOB    NOT NULL, -- that wrote the version
-    PRIMARY KEY (type, id)
+    first   INTEGER NOT NULL, -- the version that replay begins with: 1, or that of the last truncation
+    PRIMARY KEY (id, type)
+) STRICT, WITHOUT ROWID;
+
+-- Streams that a truncation left events of which nobody deleted yet.
+CREATE TABLE truncated (
+    type  TEXT    NOT NULL,
+    id    TEXT    NOT NULL,
+    first INTEGER NOT NULL, -- events below it may go
+    PRIMARY KEY (id, type)
 ) STRICT, WITHOUT ROWID;
 
 -- Snapshots and replies can be large, so both have a rowid and a unique index
@@ -47,21 +59,50 @@ CREATE TABLE snapshots (
     codec       TEXT    NOT NULL,
     data        BLOB    NOT NULL,
     time        INTEGER NOT NULL,
-    UNIQUE (type, id)
+    UNIQUE (id, type)
 ) STRICT;
 
+-- Receipts of commands and of messages. A message's has no type, which no
+-- stream lacks, and its consumer as id. Numbers grow with age, so the oldest
+-- are found without an index of their own.
 CREATE TABLE receipts (
     number  INTEGER PRIMARY KEY,
     type    TEXT    NOT NULL,
     id      TEXT    NOT NULL,
-    command TEXT    NOT NULL,
-    batch   BLOB    NOT NULL,
+    command TEXT    NOT NULL, -- or message
+    batch   BLOB,             -- NULL if the batch wrote events, which have it
     version INTEGER NOT NULL, -- 64 bits, as a signed number
     codec   TEXT    NOT NULL,
     reply   BLOB    NOT NULL,
     time    INTEGER NOT NULL,
     stored  INTEGER NOT NULL, -- microseconds since 1970: the age that retention goes by
-    UNIQUE (type, id, command)
+    UNIQUE (id, type, command)
 ) STRICT;
 
-CREATE INDEX receipts_by_age ON receipts (stored);
+-- Messages that nobody has published yet. Positions are never given out again.
+CREATE TABLE outbox (
+    position       INTEGER PRIMARY KEY AUTOINCREMENT,
+    slot           INTEGER NOT NULL, -- of the ordering key, 0 to 1023
+    message        TEXT    NOT NULL UNIQUE, -- the id
+    kind           INTEGER NOT NULL, -- 1 event, 2 command
+    name           TEXT    NOT NULL,
+    destination    TEXT    NOT NULL,
+    key            TEXT    NOT NULL,
+    content_type   TEXT    NOT NULL,
+    codec          TEXT    NOT NULL,
+    data           BLOB    NOT NULL,
+    time           INTEGER NOT NULL,
+    source_type    TEXT    NOT NULL, -- empty without a source
+    source_id      TEXT    NOT NULL,
+    source_version INTEGER NOT NULL, -- 64 bits, as a signed number
+    metadata       TEXT
+) STRICT;
+
+-- Batches that are stored and have neither an event nor a receipt that says
+-- so, because they wrote only messages or rows, or because the event was
+-- deleted. Kept as long as receipts are.
+CREATE TABLE batches (
+    number INTEGER PRIMARY KEY,
+    batch  BLOB    NOT NULL UNIQUE,
+    stored INTEGER NOT NULL
+) STRICT;

@@ -1,0 +1,293 @@
+package sqlite
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/troupe-go/troupe/envelope"
+	"github.com/troupe-go/troupe/journal"
+	"github.com/troupe-go/troupe/snapshot"
+)
+
+// buffer holds the arguments of rows that are inserted together.
+type buffer struct {
+	n    int // rows
+	args []any
+}
+
+func (b *buffer) add(args ...any) {
+	b.n++
+	b.args = append(b.args, args...)
+}
+
+func (b *buffer) reset() {
+	clear(b.args)
+	b.n, b.args = 0, b.args[:0]
+}
+
+const (
+	insertSnapshot = `INSERT INTO snapshots (type, id, version, schema, fingerprint, codec, data, time)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+		ON CONFLICT (id, type) DO UPDATE SET version = excluded.version, schema = excluded.schema,
+			fingerprint = excluded.fingerprint, codec = excluded.codec, data = excluded.data, time = excluded.time
+		WHERE excluded.version > snapshots.version`
+
+	receiptColumns = "(type, id, command, batch, version, codec, reply, time, stored) VALUES @"
+
+	insertTruncated = `INSERT INTO truncated (type, id, first) VALUES (?, ?, ?)
+		ON CONFLICT (id, type) DO UPDATE SET first = excluded.first`
+)
+
+// OR FAIL, since a failure ends the transaction anyway: SQLite need not prepare
+// to undo the statement alone.
+var (
+	insertEvents = newSeveral(`INSERT OR FAIL INTO events
+		(slice, type, id, version, batch, time, name, schema, codec, data, metadata) VALUES @`, 11)
+
+	moveHeads = newSeveral(`INSERT OR FAIL INTO heads (type, id, version, first) VALUES @
+		ON CONFLICT (id, type) DO UPDATE SET version = excluded.version, first = excluded.first`, 4)
+
+	// A receipt that is replaced had expired, or it would have refused the batch.
+	replaceReceipts = newSeveral(`INSERT OR REPLACE INTO receipts `+receiptColumns, 9)
+
+	// Of one that is there already, expired or not, nothing is stored.
+	insertReceipts = newSeveral(`INSERT OR IGNORE INTO receipts `+receiptColumns, 9)
+
+	insertOutbox = newSeveral(`INSERT OR FAIL INTO outbox (slot, message, kind, name, destination, key, content_type, codec,
+		data, time, source_type, source_id, source_version, metadata) VALUES @`, 14)
+
+	insertBatches = newSeveral(`INSERT OR IGNORE INTO batches (batch, stored) VALUES @`, 2)
+)
+
+// apply plans to write b, which passed all checks just now and whose rows are
+// written.
+func (t *transaction) apply(b *journal.Batch) error {
+	id := any(b.ID[:])
+	for i := range b.Appends {
+		if err := t.append(id, &b.Appends[i]); err != nil {
+			return err
+		}
+	}
+	for i := range b.Receipts {
+		of := id
+		if len(b.Appends) > 0 {
+			of = nil // it is with the events
+		}
+		t.storeReceipt(of, &b.Receipts[i])
+	}
+	for i := range b.Messages {
+		if err := t.storeMessage(&b.Messages[i]); err != nil {
+			return err
+		}
+	}
+	for i := range b.Truncates {
+		t.truncate(&b.Truncates[i])
+	}
+	for _, s := range b.DropSnapshots {
+		t.later("DELETE FROM snapshots WHERE type = ? AND id = ?", s.Type, s.ID)
+	}
+	// Snapshots come after the events, so that each is measured with the head
+	// that its own batch made: one ahead of its stream would be read as the truth.
+	for i := range b.Snapshots {
+		t.storeSnapshot(&b.Snapshots[i])
+	}
+	if len(b.Appends)+len(b.Receipts) == 0 && len(b.Messages)+len(b.Rows) > 0 {
+		t.batchRows.add(id, t.now.UnixMicro())
+	}
+	if len(b.Appends)+len(b.Receipts)+len(b.Messages)+len(b.Rows) > 0 {
+		t.wrote = true
+		t.batches[b.ID] = struct{}{}
+	}
+	return nil
+}
+
+// later plans a statement of its own.
+func (t *transaction) later(query string, args ...any) {
+	t.wrote = true
+	t.others = append(t.others, statement{query, args})
+}
+
+func (t *transaction) append(batch any, a *journal.Append) error {
+	slice, first := int64(a.Stream.Slice()), batch
+	typ, id := any(a.Stream.Type), any(a.Stream.ID)
+	for i := range a.Records {
+		rec := &a.Records[i]
+		metadata, err := encodeMetadata(&rec.Metadata)
+		if err != nil {
+			return err
+		}
+		t.events.add(slice, typ, id, int64(rec.Version), first, rec.Time.UnixMicro(), rec.Name, int64(rec.Schema), rec.Codec,
+			notNull(rec.Data), metadata)
+		first = nil
+	}
+	h := t.heads[a.Stream]
+	h.version, h.first = a.Expected+uint64(len(a.Records)), h.begin()
+	t.move(a.Stream, h)
+	return nil
+}
+
+// move plans to store the head of s.
+func (t *transaction) move(s envelope.Stream, h head) {
+	t.heads[s] = h
+	if _, known := t.isMoved[s]; !known {
+		t.isMoved[s] = struct{}{}
+		t.moved = append(t.moved, s)
+	}
+}
+
+// truncate lets go of the events below that, which a scavenger deletes, and of
+// a snapshot that would be continued by them.
+func (t *transaction) truncate(c *journal.Truncate) {
+	h := t.heads[c.Stream]
+	h.first = c.Before
+	t.move(c.Stream, h)
+	t.later("DELETE FROM snapshots WHERE type = ? AND id = ? AND version < ?", c.Stream.Type, c.Stream.ID, int64(c.Before))
+	t.later(insertTruncated, c.Stream.Type, c.Stream.ID, int64(c.Before))
+}
+
+func (t *transaction) storeReceipt(batch any, r *envelope.Receipt) {
+	k := keyOf(r)
+	t.receipts[k] = asStored(*r)
+	t.stored = append(t.stored, storedReceipt{key: k, batch: batch, receipt: r})
+}
+
+func (t *transaction) storeMessage(m *envelope.Message) error {
+	t.messages[m.ID] = struct{}{}
+	metadata, err := encodeMetadata(&m.Metadata)
+	if err != nil {
+		return err
+	}
+	t.outbox.add(int64(m.Slot()), m.ID, int64(m.Kind), m.Name, m.Destination, m.Key, m.ContentType, m.Codec,
+		notNull(m.Data), m.Time.UnixMicro(), m.Source.Type, m.Source.ID, int64(m.SourceVersion), metadata)
+	return nil
+}
+
+func (t *transaction) storeSnapshot(snap *snapshot.Snapshot) {
+	if h := t.heads[snap.Stream]; snap.Version > h.version || snap.Version < h.first {
+		return
+	}
+	t.later(insertSnapshot, snap.Stream.Type, snap.Stream.ID, int64(snap.Version), int64(snap.Schema),
+		int64(snap.Fingerprint), snap.Codec, notNull(snap.Data), snap.Time.UnixMicro())
+}
+
+// flush writes what is planned. An event's position is its number within the
+// transaction, from 1, and base: SQLite numbers the rows of one transaction
+// without gaps.
+func (t *transaction) flush() (base uint64, err error) {
+	if err := t.flushReceipts(); err != nil {
+		return 0, err
+	}
+	last, _, err := t.session.insert(t.ctx, insertEvents, t.events.args)
+	if err != nil {
+		return 0, err
+	}
+	slices.SortFunc(t.moved, func(a, b envelope.Stream) int { // as the tree is
+		return cmp.Or(strings.Compare(a.ID, b.ID), strings.Compare(a.Type, b.Type))
+	})
+	heads := make([]any, 0, 4*len(t.moved))
+	for _, s := range t.moved {
+		h := t.heads[s]
+		heads = append(heads, s.Type, s.ID, int64(h.version), int64(h.first))
+	}
+	if _, _, err := t.session.insert(t.ctx, moveHeads, heads); err != nil {
+		return 0, err
+	}
+	for _, part := range []struct {
+		query *several
+		rows  *buffer
+	}{{insertOutbox, &t.outbox}, {insertBatches, &t.batchRows}} {
+		if _, _, err := t.session.insert(t.ctx, part.query, part.rows.args); err != nil {
+			return 0, err
+		}
+	}
+	for _, st := range t.others {
+		if err := t.session.exec(t.ctx, st.query, st.args...); err != nil {
+			return 0, err
+		}
+	}
+	expired := t.now.Add(-t.retention)
+	if err := sweepReceipts.run(t.ctx, t.session, len(t.stored), expired); err != nil {
+		return 0, err
+	}
+	return uint64(last) - uint64(t.events.n), sweepBatches.run(t.ctx, t.session, t.batchRows.n, expired)
+}
+
+// errReceiptStored reports that a receipt which was taken to be new is not.
+var errReceiptStored = errors.New("sqlite: a receipt is stored already")
+
+// storedReceipt is one that is left to write.
+type storedReceipt struct {
+	key     receiptKey
+	batch   any
+	receipt *envelope.Receipt
+}
+
+func (t *transaction) flushReceipts() error {
+	slices.SortFunc(t.stored, func(a, b storedReceipt) int { return a.key.compare(b.key) }) // as the index is
+	now := t.now.UnixMicro()
+	args := make([]any, 0, 9*len(t.stored))
+	for i := range t.stored {
+		k, r := &t.stored[i].key, t.stored[i].receipt
+		args = append(args, k.typ, k.id, k.command, t.stored[i].batch, int64(r.Version), r.Codec, notNull(r.Reply), r.Time.UnixMicro(), now)
+	}
+	if t.careful {
+		_, _, err := t.session.insert(t.ctx, replaceReceipts, args)
+		return err
+	}
+	_, inserted, err := t.session.insert(t.ctx, insertReceipts, args)
+	if err == nil && inserted != int64(len(t.stored)) {
+		err = errReceiptStored
+	}
+	return err
+}
+
+// sweep deletes what is expired of a table whose numbers grow with age.
+type sweep struct{ oldest, delete string }
+
+var (
+	sweepReceipts = newSweep("receipts")
+	sweepBatches  = newSweep("batches")
+)
+
+func newSweep(table string) sweep {
+	return sweep{
+		oldest: "SELECT stored FROM " + table + " ORDER BY number LIMIT 1",
+		delete: "DELETE FROM " + table + " WHERE stored <= ? AND number IN (SELECT number FROM " + table + " ORDER BY number LIMIT ?)",
+	}
+}
+
+// run deletes more than were stored just now, so that it shrinks, and few, so
+// that the first command after a quiet day does not wait for all of it.
+func (w sweep) run(ctx context.Context, s *session, stored int, expired time.Time) error {
+	if stored == 0 {
+		return nil
+	}
+	var oldest int64
+	ok, err := s.row(ctx, w.oldest, nil, &oldest)
+	if err == nil && ok && oldest <= expired.UnixMicro() {
+		err = s.exec(ctx, w.delete, expired.UnixMicro(), 4*stored)
+	}
+	return err
+}
+
+// encodeMetadata returns nil for NULL.
+func encodeMetadata(m *envelope.Metadata) (any, error) {
+	if m.IsZero() {
+		return nil, nil
+	}
+	text, err := json.Marshal(m)
+	return string(text), err
+}
+
+// notNull makes an empty BLOB of nil, which would be NULL.
+func notNull(data []byte) []byte {
+	if data == nil {
+		return []byte{}
+	}
+	return data
+}
