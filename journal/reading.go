@@ -68,9 +68,14 @@ type Lag struct {
 }
 
 // InSlices passes on the records of slices, at most limit if that is more than
-// zero: the plain way to ReadSlices for an adapter without an index.
+// zero: the plain way to ReadSlices for an adapter without an index. A range
+// outside of all slices is the error that it yields.
 func InSlices(records iter.Seq2[envelope.Record, error], slices SliceRange, limit int) iter.Seq2[envelope.Record, error] {
 	return func(yield func(envelope.Record, error) bool) {
+		if err := slices.Validate(); err != nil {
+			yield(envelope.Record{}, err)
+			return
+		}
 		n := 0
 		for rec, err := range records {
 			if err == nil && !slices.Has(rec.Stream) {

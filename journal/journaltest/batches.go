@@ -3,6 +3,7 @@ package journaltest
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/stretchr/testify/require"
@@ -40,21 +41,8 @@ var batchCases = []Case{
 		f := w.j.Features()
 		require.NotEmpty(w, f.Name)
 		require.Equal(w, f.Durable, w.harness.Reopen != nil, "a durable adapter's harness has Reopen, no other")
-		message := envelope.Message{ID: "m1", Kind: envelope.KindEvent, Name: "happened"}
-		row := envelope.Row{Table: "todos", Op: envelope.RowUpsert, Key: []envelope.Column{{Name: "id", Value: "1"}}}
-		for _, part := range []struct {
-			name  string
-			taken bool
-			add   func(b *journal.Batch)
-		}{
-			{"messages", f.Messages, func(b *journal.Batch) { b.Messages = append(b.Messages, message) }},
-			{"rows", f.Rows, func(b *journal.Batch) { b.Rows = append(b.Rows, row) }},
-			{"fences", f.Fencing, func(b *journal.Batch) { b.Fence = &journal.Fence{Epoch: 1} }},
-			{"message receipts", f.Inbox, func(b *journal.Batch) {
-				b.Receipts = append(b.Receipts, envelope.Receipt{Consumer: "mailer", ID: "m1"})
-			}},
-		} {
-			if part.taken {
+		for _, part := range append(slices.Clone(optionalParts), fencesPart) {
+			if part.taken(f) {
 				continue
 			}
 			s := stream(part.name)

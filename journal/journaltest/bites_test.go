@@ -14,7 +14,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/troupe-go/troupe/internal/testenv"
-	"github.com/troupe-go/troupe/journal"
 )
 
 func TestMain(m *testing.M) {
@@ -32,14 +31,7 @@ func TestMain(m *testing.M) {
 }
 
 func toyWith(fault string) Open {
-	return func(testing.TB) Harness {
-		d := newDisk()
-		return Harness{
-			Journal:    openToy(fault, d),
-			Reopen:     func(testing.TB) journal.Journal { return openToy(fault, d.reopened(fault)) },
-			QueueBytes: toyQueueBytes,
-		}
-	}
+	return func(testing.TB) Harness { return toyHarness(fault) }
 }
 
 // The toy without a fault passes, so that each fault below is the only reason
@@ -56,31 +48,32 @@ var faults = []struct {
 	name  string
 	cases []string
 }{
-	{"insert if absent", []string{"StaleExpectedVersionWritesNothing", "TooHighExpectedVersionWritesNothing", "OneWinnerPerVersion"}},
-	{"too high passes", []string{"TooHighExpectedVersionWritesNothing", "AssertOfAbsentStream"}},
+	{"insert if absent", []string{"StaleExpectedVersionWritesNothing", "TooHighExpectedVersionWritesNothing", "OneWinnerPerVersion", "TwoWritersOneWinner"}},
+	{"too high passes", []string{"TooHighExpectedVersionWritesNothing", "AssertOfAbsentStream", "TooHighExpectedVersionRefusesTheWholeBatch"}},
 	{"ghost acks", []string{"StaleExpectedVersionWritesNothing", "OneWinnerPerVersion", "DoneCalledExactlyOnce"}},
-	{"partly stored", []string{"BatchOfSeveralStreamsIsAllOrNothing", "UnrelatedBatchesSurviveAConflict"}},
+	{"partly stored", []string{"BatchOfSeveralStreamsIsAllOrNothing", "UnrelatedBatchesSurviveAConflict", "WholeBatchOfEveryPartIsAllOrNothing"}},
 	{"asserts ignored", []string{"AssertGates", "AssertOfAbsentStream", "ConflictNamesTheStreamThatMoved"}},
 	{"joined names", []string{"StreamNamesAreNotJoined"}},
-	{"successors are not refused", []string{"StrangerAheadOfQueuedBatchesConflicts", "QueuedSuccessorsOfAConflictConflict"}},
-	{"one fails all fail", []string{"OneBadMemberFailsAlone", "OnlyStaleMembersFail", "UnrelatedBatchesSurviveAConflict"}},
+	{"successors are not refused", []string{"StrangerAheadOfQueuedBatchesConflicts", "QueuedSuccessorsOfAConflictConflict", "ForeignAppendBetweenQueuedOnes", "QueuedSuccessorsOfAnyRefusalConflict"}},
+	{"successors of conflicts only", []string{"QueuedSuccessorsOfAnyRefusalConflict"}},
+	{"one fails all fail", []string{"OneBadMemberFailsAlone", "OnlyStaleMembersFail", "UnrelatedBatchesSurviveAConflict", "MessageIdTakenRefusesThatBatchAlone", "RowThatDoesNotFitItsTableFailsAlone"}},
 	{"last come first", []string{"SubmitOrderPerStreamKept", "SameReceiptInOneQueue"}},
 	{"done twice", []string{"DoneCalledExactlyOnce", "StaleExpectedVersionWritesNothing"}},
-	{"no validation", []string{"InvalidBatchesRefusedBeforeAnyWrite"}},
+	{"no validation", []string{"InvalidBatchesRefusedBeforeAnyWrite", "InvalidPartsRefusedBeforeAnyWrite"}},
 	{"unsupported parts dropped", []string{"UnsupportedPartsAreTypedErrors", "OneBadMemberFailsAlone"}},
 	{"the caller's records kept", []string{"BatchBelongsToTheCallerAfterDone"}},
 	{"duplicates stored", []string{"DuplicateReceiptWritesNothing", "SameReceiptAtOnceHasOneEffect", "ReceiptWithoutEvents"}},
-	{"first duplicate only", []string{"DuplicateErrorHoldsEveryStoredReceipt"}},
-	{"conflict before duplicate", []string{"DuplicateIsToldBeforeConflict"}},
-	{"receipts checked at submit", []string{"SameReceiptAtOnceHasOneEffect", "SameReceiptInOneQueue"}},
-	{"receipts of refused batches", []string{"RefusedBatchLeavesNoPart", "UnrelatedBatchesSurviveAConflict"}},
+	{"first duplicate only", []string{"DuplicateErrorHoldsEveryStoredReceipt", "InboxReceiptRefusesTheSecondEffect"}},
+	{"conflict before duplicate", []string{"DuplicateIsToldBeforeConflict", "RefusalOrder", "InboxReceiptRefusesTheSecondEffect"}},
+	{"receipts checked at submit", []string{"SameReceiptAtOnceHasOneEffect", "SameReceiptInOneQueue", "SameMessageAtOnceHasOneEffect"}},
+	{"receipts of refused batches", []string{"RefusedBatchLeavesNoPart", "UnrelatedBatchesSurviveAConflict", "WholeBatchOfEveryPartIsAllOrNothing"}},
 	{"replies forgotten", []string{"ReceiptLookup", "DuplicateReceiptWritesNothing"}},
 	{"receipts need events", []string{"ReceiptWithoutEvents"}},
-	{"receipts lost by reopening", []string{"ReceiptLookup", "DuplicateReceiptWritesNothing", "ManyReceiptsAreFound"}},
-	{"resubmit ignored", []string{"ResubmitFindsOwnBatch", "ResubmitReceiptOnlyBatch", "ResubmitInOneQueue"}},
-	{"resubmit always succeeds", []string{"ResubmitOfForeignEventConflicts", "ResubmitOfWhatWasNeverStoredStoresIt"}},
+	{"receipts lost by reopening", []string{"ReceiptLookup", "DuplicateReceiptWritesNothing", "ManyReceiptsAreFound", "InboxReceiptRefusesTheSecondEffect"}},
+	{"resubmit ignored", []string{"ResubmitFindsOwnBatch", "ResubmitReceiptOnlyBatch", "ResubmitInOneQueue", "ResubmittedWideBatchIsStoredOnce", "ResubmittedEffectsAreStoredOnce"}},
+	{"resubmit always succeeds", []string{"ResubmitOfForeignEventConflicts", "ResubmitOfWhatWasNeverStoredStoresIt", "ResubmittedEffectsAreStoredOnce"}},
 	{"batch id of the head only", []string{"ResubmitFindsOwnBatch"}},
-	{"receipts have no batch id", []string{"ResubmitReceiptOnlyBatch"}},
+	{"receipts have no batch id", []string{"ResubmitReceiptOnlyBatch", "ResubmittedEffectsAreStoredOnce"}},
 	{"batch ids lost by reopening", []string{"ResubmitFindsOwnBatch"}},
 	{"snapshot ahead", []string{"SnapshotAheadOfStreamIsLeftOut"}},
 	{"snapshot waits for its stream", []string{"SnapshotAheadOfStreamIsLeftOut"}},
@@ -92,13 +85,13 @@ var faults = []struct {
 	{"drops ignored", []string{"DropSnapshot"}},
 	{"drops last", []string{"DropSnapshotComesBeforeSnapshots"}},
 	{"snapshot does not cut the load", []string{"LoadLatest", "LoadManyKeepsTheOrder"}},
-	{"load is one off", []string{"LoadAfterAnyVersion", "LoadOfLongStream"}},
+	{"load is one off", []string{"LoadAfterAnyVersion", "LoadOfLongStream", "ReplayBounds"}},
 	{"one page only", []string{"LoadOfLongStream", "ReadAllLimit"}},
 	{"latest of two moments", []string{"LoadLatestIsOfOneMoment"}},
 	{"many sorted", []string{"LoadManyKeepsTheOrder"}},
 	{"answered before stored", []string{"AcknowledgedIsVisible"}},
 	{"lock held while yielding", []string{"SlowReaderStopsNobody"}},
-	{"context ignored", []string{"EndedContextEndsReads"}},
+	{"context ignored", []string{"EndedContextEndsReads", "EndedContextEndsEveryRead"}},
 	{"times in milliseconds", []string{"TimeRoundTrip"}},
 	{"times in nanoseconds", []string{"TimeRoundTrip"}},
 	{"metadata dropped", []string{"MetadataRoundTrip"}},
@@ -110,7 +103,7 @@ var faults = []struct {
 	{"position inclusive", []string{"ReadAllResumesByPosition"}},
 	{"positions change by reopening", []string{"ReadAllResumesByPosition", "PositionsAgree"}},
 	{"last record lost by reopening", []string{"GaplessVersions", "ReopenedJournalGoesOn", "CloseAmongWriters"}},
-	{"changed never", []string{"ChangedFires", "ChangedLosesNoWakeUp"}},
+	{"changed never", []string{"ChangedFires", "ChangedLosesNoWakeUp", "ChangedFiresForMessages"}},
 	{"changed is closed already", []string{"ChangedGivesAFreshChannel"}},
 	{"changed at submit", []string{"ChangedLosesNoWakeUp"}},
 	{"unbounded", []string{"CreditBoundsTheQueue"}},
@@ -121,10 +114,71 @@ var faults = []struct {
 	{"ready last first", []string{"ReadyCallsComeFirstAskedFirst"}},
 	{"no credit after close", []string{"ClosedJournalAnswers"}},
 	{"second close is an error", []string{"ClosedJournalAnswers"}},
-	{"reads after close", []string{"ClosedJournalAnswers"}},
+	{"reads after close", []string{"ClosedJournalAnswers", "ClosedJournalAnswersEveryRead"}},
 	{"close drops the queue", []string{"CloseAnswersQueued"}},
 	{"close lies", []string{"CloseAnswersQueued"}},
 	{"close forgets waiters", []string{"CloseReleasesWhoWaitsForCredit"}},
+	{"parts are missing", []string{
+		"MessagesExistIffTheirBatchCommitted", "RowOperationsAreStored", "InboxReceiptRefusesTheSecondEffect", "TruncateBeginsAtTheBaseline",
+	}},
+	{"messages of refused batches", []string{"MessagesExistIffTheirBatchCommitted", "WholeBatchOfEveryPartIsAllOrNothing", "OnlyStaleMembersFail"}},
+	{"message ids taken twice", []string{"MessagesExistIffTheirBatchCommitted", "MessageIdTakenRefusesThatBatchAlone"}},
+	{"message ids checked at submit", []string{"MessageIdTakenRefusesThatBatchAlone"}},
+	{"messages last first", []string{"MessagePositionsKeepOrderPerKey"}},
+	{"message metadata dropped", []string{"MessageIsStoredAsGiven"}},
+	{"message source dropped", []string{"MessageIsStoredAsGiven"}},
+	{"message times in milliseconds", []string{"MessageIsStoredAsGiven"}},
+	{"slots of ids", []string{"MessageIsStoredAsGiven"}},
+	{"messages inclusive", []string{"MessagesAreReadByPosition"}},
+	{"message limit ignored", []string{"MessagesAreReadByPosition"}},
+	{"messages lost by reopening", []string{"MessagesExistIffTheirBatchCommitted", "MessageIdTakenRefusesThatBatchAlone"}},
+	{"messages have no batch id", []string{"ResubmittedEffectsAreStoredOnce"}},
+	{"changed for records only", []string{"ChangedFiresForMessages"}},
+	{"rows ignored", []string{"RowOperationsAreStored", "RowTypesComeBack"}},
+	{"upsert replaces the row", []string{"RowOperationsAreStored"}},
+	{"deleted rows keep their columns", []string{"RowOperationsAreStored"}},
+	{"patch keeps the version", []string{"RowVersionCountsWrites"}},
+	{"row versions ignored", []string{"StaleRowVersionRefusesTheWholeBatch", "RefusalOrder"}},
+	{"rows of refused batches", []string{"StaleRowVersionRefusesTheWholeBatch", "WholeBatchOfEveryPartIsAllOrNothing", "OnlyStaleMembersFail"}},
+	{"rows checked at submit", []string{"RowsOfOneQueueSeeEachOther"}},
+	{"insert replaces", []string{"InsertOfAPresentRowIsRefused"}},
+	{"patch inserts", []string{"PatchOfAnAbsentRowIsRefused"}},
+	{"delete needs a row", []string{"DeleteOfAnAbsentRowIsNoError"}},
+	{"rows are text", []string{"RowTypesComeBack"}},
+	{"row keys joined", []string{"RowKeysAreToldApart"}},
+	{"any row fits", []string{"RowThatDoesNotFitItsTableFailsAlone"}},
+	{"rows lost by reopening", []string{"RowOperationsAreStored"}},
+	{"rows are resubmitted", []string{"ResubmittedWideBatchIsStoredOnce", "ResubmittedEffectsAreStoredOnce"}},
+	{"rows before messages", []string{"RefusalOrder"}},
+	{"rows before streams", []string{"RefusalOrder"}},
+	{"inbox ignored", []string{"InboxReceiptRefusesTheSecondEffect", "SameMessageAtOnceHasOneEffect"}},
+	{"consumers ignored", []string{"InboxReceiptsOfTwoConsumersAreTwo"}},
+	{"wide batches last", []string{"WideAndNarrowBatchesOfOneStreamKeepOrder", "OnlyStaleMembersFail"}},
+	{"heads of the group's beginning", []string{"StreamTwiceInAGroup"}},
+	{"heads cached", []string{"TwoWritersOneWinner", "ForeignAppendBetweenQueuedOnes"}},
+	{"uncommitted records are read", []string{"UncommittedForeignAppend"}},
+	{"truncates ignored", []string{"TruncateBeginsAtTheBaseline", "TruncatesOfOneQueue", "ReplayBounds"}},
+	{"truncates of refused batches", []string{"TruncatesOfOneQueue", "WholeBatchOfEveryPartIsAllOrNothing"}},
+	{"truncations lost by reopening", []string{"TruncateBeginsAtTheBaseline"}},
+	{"first is one", []string{"TruncateBeginsAtTheBaseline", "ReplayBounds"}},
+	{"versions begin anew behind a tombstone", []string{"DeletedStreamGoesOnCountingVersions"}},
+	{"snapshots outlive a truncation", []string{"SnapshotBelowTheBaselineIsNotUsed"}},
+	{"snapshots below the baseline stored", []string{"SnapshotBelowTheBaselineIsNotUsed"}},
+	{"truncating deletes at once", []string{"TruncatedRecordsAreReadByPositionUntilScavenged"}},
+	{"positions close up", []string{"TruncatedRecordsAreReadByPositionUntilScavenged"}},
+	{"positions given out again", []string{"PositionsNeverGoBackAfterScavenge"}},
+	{"archive forgotten", []string{"ScavengeArchivesBeforeItDeletes"}},
+	{"scavenged before it is archived", []string{"ScavengeArchivesBeforeItDeletes", "ScavengeErrorKeepsRecords"}},
+	{"archive errors ignored", []string{"ScavengeErrorKeepsRecords"}},
+	{"receipts go with their records", []string{"ScavengeKeepsReceiptsAndMessages"}},
+	{"scavenge holds the writer", []string{"ScavengeRunsBesideEverythingElse"}},
+	{"scavenge runs twice", []string{"ScavengeRunsBesideEverythingElse"}},
+	{"slices overlap", []string{"SlicesPartitionAllStreams"}},
+	{"limited before sliced", []string{"SliceLimitCountsWhatIsYielded"}},
+	{"any slices", []string{"SliceRangeOutsideIsInvalid", "SlicesPartitionAllStreams"}},
+	{"lag counts streams", []string{"LagCountsWhatIsBehind"}},
+	{"age of the newest", []string{"LagCountsWhatIsBehind"}},
+	{"newest is where the reader is", []string{"LagCountsWhatIsBehind"}},
 }
 
 // Every fault is found by every case that is said to find it.
@@ -146,6 +200,19 @@ func TestEachFaultIsFound(t *testing.T) {
 	}
 }
 
+// AllPartsTaken tells an adapter that lacks a part from one that does not.
+func TestAllPartsTakenFindsWhatIsMissing(t *testing.T) {
+	t.Parallel()
+	for _, fault := range []string{"", "parts are missing"} {
+		r := record(t, func(r *recorder) {
+			j := toyWith(fault)(r).Journal
+			defer j.Close()
+			AllPartsTaken(r, j)
+		})
+		require.Equal(t, fault != "", r.Failed(), "%q: %v", fault, r.texts)
+	}
+}
+
 // The model finds the faults that show without concurrency or a full queue.
 func TestModelFindsFaults(t *testing.T) {
 	for _, fault := range []string{
@@ -156,6 +223,13 @@ func TestModelFindsFaults(t *testing.T) {
 		"older snapshots stored", "equal snapshots stored", "snapshots lost by reopening", "drops ignored", "drops last",
 		"snapshot does not cut the load", "many sorted", "last record lost by reopening", "positions change by reopening",
 		"position inclusive", "limit ignored", "times in milliseconds", "last come first",
+		"messages of refused batches", "message ids taken twice", "messages last first", "messages inclusive", "messages have no batch id",
+		"messages lost by reopening", "rows ignored", "upsert replaces the row", "deleted rows keep their columns", "patch keeps the version",
+		"row versions ignored", "rows of refused batches", "insert replaces", "patch inserts", "delete needs a row", "rows lost by reopening",
+		"rows are resubmitted", "rows before messages", "rows before streams", "inbox ignored", "consumers ignored",
+		"truncates ignored", "truncates of refused batches", "truncations lost by reopening", "first is one",
+		"versions begin anew behind a tombstone", "snapshots outlive a truncation", "snapshots below the baseline stored",
+		"truncating deletes at once", "positions close up", "archive forgotten", "slices overlap", "limited before sliced",
 	} {
 		t.Run(fault, func(t *testing.T) {
 			r := record(t, func(r *recorder) { runModel(r, r, toyWith(fault), 1000) })

@@ -14,6 +14,11 @@
 //		journaltest.RunModel(t, open)
 //	}
 //
+// An adapter that lacks a part of batches says so in its [journal.Features];
+// the cases of that part then demand typed errors, and [AllPartsTaken] fails.
+// One with real tables makes those of [Tables] in [Harness].Tables; one whose
+// data several journals can share opens another in [Harness].Second.
+//
 // A new promise, or a bug found in one adapter, goes into this suite first.
 // Its own tests run it against a journal with faults that can be switched on,
 // and prove that each fault makes the subtest fail that names it.

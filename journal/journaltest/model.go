@@ -46,6 +46,9 @@ type modelRunner struct {
 	j       journal.Journal // nil: the next sequence opens a fresh one
 	used    int             // sequences that ran on j
 	after   journal.Position
+
+	afterMessage uint64 // position of the last message of the sequences before
+	letGo        int    // records of the sequences before that the next Scavenge deletes
 }
 
 func (r *modelRunner) close() {
@@ -62,6 +65,10 @@ func (r *modelRunner) sequence(t *rapid.T) {
 		r.close()
 		r.harness = r.open(r.owner)
 		r.j, r.used, r.after = r.harness.Journal, 0, journal.Position{}
+		r.afterMessage, r.letGo = 0, 0
+		if r.harness.Tables != nil && r.j.Features().Rows {
+			r.harness.Tables(r.owner, Tables())
+		}
 	}
 	r.used++
 	m := newModel(r)
@@ -74,10 +81,15 @@ func (r *modelRunner) sequence(t *rapid.T) {
 	t.Repeat(map[string]func(*rapid.T){
 		"batch": m.batch, "batch again": m.batch, "pipeline": m.pipeline, "resubmit": m.resubmit,
 		"load": m.load, "latest": m.latest, "many": m.many, "read all": m.readAll, "receipt": m.receipt,
-		"reopen": m.reopen,
+		"reopen": m.reopen, "slices": m.slices, "effect": m.effect, "messages": m.checkMessages, "rows": m.checkRows, "scavenge": m.scavenge,
 	})
 	m.checkAll(t)
-	r.after = m.end()
+	m.checkMessages(t)
+	m.checkRows(t)
+	r.after, r.letGo = m.end(), r.letGo+m.letGo()
+	if len(m.messages) > 0 {
+		r.afterMessage = m.lastMessage
+	}
 	good = true
 }
 
@@ -88,10 +100,21 @@ type model struct {
 	names    []envelope.Stream
 	streams  map[envelope.Stream]*modelStream
 	receipts map[modelKey]modelReceipt
+	messages []modelMessage // in the order of commits
+	rows     map[string]*modelRow
 	sent     []*journal.Batch
 	step     int
 
-	positions []journal.Position // seen so far, oldest first
+	places      []modelPlace      // of the records seen so far, oldest first
+	outbox      map[string]uint64 // positions of the messages seen so far
+	lastMessage uint64
+}
+
+// modelPlace is where a record was seen.
+type modelPlace struct {
+	position journal.Position
+	stream   envelope.Stream
+	version  uint64
 }
 
 type modelStream struct {
@@ -99,14 +122,20 @@ type modelStream struct {
 	batches []journal.BatchID // batches[i] wrote records[i]
 	steps   []int             // and did so in this step
 	snap    *snapshot.Snapshot
+
+	first     uint64 // replay begins with it
+	scavenged uint64 // versions up to this one were deleted
 }
 
 func (s *modelStream) head() uint64 { return uint64(len(s.records)) }
 
 type modelKey struct {
-	stream envelope.Stream
-	id     string
+	stream   envelope.Stream
+	consumer string
+	id       string
 }
+
+func keyOf(r envelope.Receipt) modelKey { return modelKey{r.Stream, r.Consumer, r.ID} }
 
 type modelReceipt struct {
 	receipt envelope.Receipt
@@ -117,24 +146,26 @@ func newModel(r *modelRunner) *model {
 	m := &model{
 		r: r, base: r.after,
 		streams: map[envelope.Stream]*modelStream{}, receipts: map[modelKey]modelReceipt{},
+		rows: map[string]*modelRow{}, outbox: map[string]uint64{},
 	}
 	for _, suffix := range []string{"a", "b", "c", "d", "e"} {
 		s := stream(fmt.Sprint(suffix, "-", r.used))
 		m.names = append(m.names, s)
-		m.streams[s] = &modelStream{}
+		m.streams[s] = &modelStream{first: 1}
 	}
 	return m
 }
 
 // expect is the model's answer to b, which it then holds: nil, a DuplicateError,
-// or ErrConflict, since several streams may be the one that it names.
+// or ErrConflict, ErrMessageExists or ErrRowConflict, since several streams,
+// messages or rows may be the one that it names.
 func (m *model) expect(b *journal.Batch) error {
 	if b.Resubmit && m.holds(b) {
 		return nil
 	}
 	dup := &journal.DuplicateError{}
 	for _, r := range b.Receipts {
-		if stored, ok := m.receipts[modelKey{r.Stream, r.ID}]; ok {
+		if stored, ok := m.receipts[keyOf(r)]; ok {
 			dup.Receipts = append(dup.Receipts, stored.receipt)
 		}
 	}
@@ -151,6 +182,9 @@ func (m *model) expect(b *journal.Batch) error {
 			return journal.ErrConflict
 		}
 	}
+	if err := m.checkEffects(b); err != nil {
+		return err
+	}
 	m.store(b)
 	return nil
 }
@@ -163,7 +197,12 @@ func (m *model) holds(b *journal.Batch) bool {
 		return s.head() > a.Expected && s.batches[a.Expected] == b.ID
 	}
 	for _, r := range b.Receipts {
-		if stored, ok := m.receipts[modelKey{r.Stream, r.ID}]; ok && stored.batch == b.ID {
+		if stored, ok := m.receipts[keyOf(r)]; ok && stored.batch == b.ID {
+			return true
+		}
+	}
+	for _, msg := range b.Messages {
+		if stored := m.message(msg.ID); stored != nil && stored.batch == b.ID {
 			return true
 		}
 	}
@@ -179,18 +218,26 @@ func (m *model) store(b *journal.Batch) {
 			s.steps = append(s.steps, m.step)
 		}
 	}
+	for _, t := range b.Truncates {
+		s := m.streams[t.Stream]
+		s.first = t.Before
+		if s.snap != nil && s.snap.Version < t.Before {
+			s.snap = nil
+		}
+	}
 	for _, name := range b.DropSnapshots {
 		m.streams[name].snap = nil
 	}
 	for _, sn := range b.Snapshots {
 		s := m.streams[sn.Stream]
-		if sn.Version <= s.head() && (s.snap == nil || s.snap.Version < sn.Version) {
+		if sn.Version >= s.first && sn.Version <= s.head() && (s.snap == nil || s.snap.Version < sn.Version) {
 			s.snap = &sn
 		}
 	}
 	for _, r := range b.Receipts {
-		m.receipts[modelKey{r.Stream, r.ID}] = modelReceipt{r, b.ID}
+		m.receipts[keyOf(r)] = modelReceipt{r, b.ID}
 	}
+	m.storeEffects(b)
 }
 
 // compare demands that the journal answered b as the model does.
@@ -210,11 +257,14 @@ func (m *model) compare(t *rapid.T, want error, p *pending) {
 		require.ErrorAs(t, p.err, &duplicate)
 		require.Len(t, duplicate.Receipts, stored)
 		for _, got := range duplicate.Receipts {
-			sameReceipt(t, m.receipts[modelKey{got.Stream, got.ID}].receipt, got)
+			sameReceipt(t, m.receipts[keyOf(got)].receipt, got)
 		}
 		return
 	}
 	require.ErrorIs(t, p.err, want)
+	if m.sameRefusal(t, want, p) {
+		return
+	}
 	var conflict *journal.ConflictError
 	require.ErrorAs(t, p.err, &conflict)
 	require.NotEqual(t, conflict.Expected, conflict.Actual)

@@ -3,7 +3,6 @@ package journaltest
 import (
 	"errors"
 	"fmt"
-	"sync"
 
 	"github.com/stretchr/testify/require"
 
@@ -181,45 +180,6 @@ var queueCases = []Case{
 			}
 			w.versions(stale, 4)
 			w.versions(taken, 1)
-		})
-	}},
-	{"OnlyStaleMembersFail", func(w *world) {
-		// Many writers at once, one batch in twenty stale.
-		const writers, each = 4, 250
-		type answer struct {
-			p     *pending
-			stale bool
-		}
-		answers := make([][]answer, writers)
-		var all sync.WaitGroup
-		for g := range writers {
-			all.Go(func() {
-				for i := range each {
-					s := stream(fmt.Sprint(g, "-", i%25))
-					v := uint64(i / 25)
-					if i%20 == 19 { // a writer of its own, so that nothing builds on it
-						answers[g] = append(answers[g], answer{send(w.j, newBatch(events(s, v+77, 1))), true})
-					}
-					answers[g] = append(answers[g], answer{send(w.j, newBatch(events(s, v, 1))), false})
-				}
-			})
-		}
-		all.Wait()
-		for _, some := range answers {
-			for _, a := range some {
-				if _, err := w.outcome(a.p); a.stale {
-					require.ErrorIs(w, err, journal.ErrConflict)
-				} else {
-					require.NoError(w, err)
-				}
-			}
-		}
-		w.inEveryLife(func() {
-			for g := range writers {
-				for i := range 25 {
-					w.versions(stream(fmt.Sprint(g, "-", i)), each/25)
-				}
-			}
 		})
 	}},
 	{"RetryingWritersAllGetThrough", func(w *world) {

@@ -297,7 +297,7 @@ func (w *world) duplicates(err error, want ...envelope.Receipt) {
 	for _, r := range want {
 		found := false
 		for i := range facts.Receipts {
-			if got := facts.Receipts[i]; got.Stream == r.Stream && got.ID == r.ID {
+			if got := facts.Receipts[i]; got.Stream == r.Stream && got.Consumer == r.Consumer && got.ID == r.ID {
 				sameReceipt(w, r, got)
 				found = true
 			}

@@ -137,6 +137,7 @@ func (w *world) latestIs(latest journal.Latest, s envelope.Stream, want *snapsho
 	w.Helper()
 	require.Equal(w, s, latest.Stream)
 	require.Equal(w, head, latest.Version, "version of %s", s)
+	w.beginsAt(latest, 1)
 	after := uint64(0)
 	if want == nil {
 		require.Nil(w, latest.Snapshot, "snapshot of %s", s)

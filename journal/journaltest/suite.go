@@ -19,6 +19,22 @@ type Harness struct {
 	// it small, a MiB or less, so that the suite can fill it. Zero says that
 	// nothing queues: Credit is always true.
 	QueueBytes int
+
+	// Tables makes tables of read models in the store of Journal, which is
+	// open; their rows are written afterwards. Nil says that any table exists
+	// and that any row has the columns which were written to it. An adapter
+	// that makes them before it opens, from [Tables], has one that does nothing.
+	Tables func(t testing.TB, tables []Table)
+
+	// Second opens one more journal on the data of Journal while that is open,
+	// as another process does. The suite closes it. Nil says that the data
+	// belongs to one journal at a time.
+	Second func(t testing.TB) journal.Journal
+
+	// Hold writes b, which fits, to the data of Journal through another
+	// connection, and leaves it uncommitted until release is called, which
+	// commits it or rolls it back. Nil says that no other connection can.
+	Hold func(t testing.TB, b *journal.Batch) (release func(commit bool))
 }
 
 // Open makes a fresh journal for one subtest. What else has to be cleaned up
@@ -56,6 +72,8 @@ func Cases() []Case {
 	for _, some := range [][]Case{
 		gateCases, queueCases, batchCases, receiptCases, resubmitCases, snapshotCases,
 		loadCases, fidelityCases, readAllCases, creditCases, closeCases,
+		messageCases, rowCases, inboxCases, wholeCases, mixedCases, writerCases,
+		truncationCases, scavengeCases, boundCases, sliceCases, endedCases,
 	} {
 		all = append(all, some...)
 	}

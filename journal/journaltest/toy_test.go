@@ -29,6 +29,7 @@ type toy struct {
 	ended   chan struct{}
 	changed chan struct{}
 	refused map[envelope.Stream][]refusal // used by the committer only
+	cached  map[envelope.Stream]uint64    // heads, with the fault "heads cached"
 }
 
 const toyQueueBytes = 256 << 10
@@ -46,8 +47,8 @@ type toyWaiter struct {
 	ready func()
 }
 
-// refusal is a version that a conflicting batch would have made. Whoever
-// expects it, and was submitted before the conflict was answered, built on it.
+// refusal is a version that a refused batch would have made. Whoever expects
+// it, and was submitted before the refusal was answered, built on it.
 type refusal struct {
 	by      uint64 // number of the refused item
 	version uint64
@@ -56,12 +57,20 @@ type refusal struct {
 
 // disk is what the toy stores.
 type disk struct {
+	writing  sync.Mutex // held by a transaction
 	mu       sync.Mutex
 	log      []*toyRecord
 	streams  map[envelope.Stream][]*toyRecord
 	snaps    map[envelope.Stream]*snapshot.Snapshot
 	receipts map[modelKey]modelReceipt
 	hidden   int // with the fault "late commit": index that readers do not see yet
+
+	next       uint64                     // number of the next record
+	first      map[envelope.Stream]uint64 // of truncated streams
+	outbox     []toyMessage
+	rows       map[string]*toyRow
+	tables     []Table
+	scavenging chan struct{} // holds one while Scavenge runs
 }
 
 type toyRecord struct {
@@ -83,6 +92,7 @@ func newDisk() *disk {
 	return &disk{
 		streams: map[envelope.Stream][]*toyRecord{}, snaps: map[envelope.Stream]*snapshot.Snapshot{},
 		receipts: map[modelKey]modelReceipt{}, hidden: -1,
+		first: map[envelope.Stream]uint64{}, rows: map[string]*toyRow{}, scavenging: make(chan struct{}, 1),
 	}
 }
 
@@ -94,7 +104,21 @@ func (y *toy) key(s envelope.Stream) envelope.Stream {
 	return s
 }
 
-func (y *toy) Features() journal.Features { return journal.Features{Name: "toy", Durable: true} }
+// receiptKey is where a receipt is kept.
+func (y *toy) receiptKey(r envelope.Receipt) modelKey {
+	key := modelKey{stream: y.key(r.Stream), consumer: r.Consumer, id: r.ID}
+	if y.fault == "consumers ignored" && r.IsMessage() {
+		key.consumer = "any"
+	}
+	return key
+}
+
+func (y *toy) Features() journal.Features {
+	if y.fault == "parts are missing" {
+		return journal.Features{Name: "toy", Durable: true}
+	}
+	return journal.Features{Name: "toy", Durable: true, Messages: true, Rows: true, Inbox: true, Truncation: true}
+}
 
 func (y *toy) Submit(b *journal.Batch, done func(journal.Result, error)) {
 	if y.fault != "no validation" {
@@ -107,9 +131,11 @@ func (y *toy) Submit(b *journal.Batch, done func(journal.Result, error)) {
 		done(journal.Result{}, err)
 		return
 	}
-	if y.fault == "receipts checked at submit" {
+	if check := map[string]func(*toy, *journal.Batch) error{
+		"receipts checked at submit": y.disk.duplicates, "message ids checked at submit": y.disk.checkMessages, "rows checked at submit": y.disk.checkRows,
+	}[y.fault]; check != nil {
 		y.disk.mu.Lock()
-		err := y.disk.duplicates(y, b)
+		err := check(y, b)
 		y.disk.mu.Unlock()
 		if err != nil {
 			done(journal.Result{}, err)
@@ -203,15 +229,26 @@ func (y *toy) commit(group []toyItem, closed bool) {
 	if y.fault == "answered before stored" {
 		go y.answer(group)
 	}
+	if y.fault == "wide batches last" {
+		slices.SortStableFunc(group, func(a, b toyItem) int {
+			return map[bool]int{true: 1}[a.batch.IsWide()] - map[bool]int{true: 1}[b.batch.IsWide()]
+		})
+	}
+	y.disk.writing.Lock()
+	defer y.disk.writing.Unlock()
 	time.Sleep(50 * time.Microsecond) // the disk's sync
 	y.disk.mu.Lock()
 	first := len(y.disk.log)
+	if y.fault == "heads of the group's beginning" {
+		y.cached = map[envelope.Stream]uint64{}
+	}
 	var failed error
 	for i := range group {
 		it := &group[i]
 		it.res, it.err = y.decide(it)
 		if it.err != nil {
 			failed = it.err
+			y.refuse(it)
 		}
 	}
 	if y.fault == "late commit" {
@@ -228,7 +265,8 @@ func (y *toy) commit(group []toyItem, closed bool) {
 			group[i].err = journal.ErrClosed
 		}
 	}
-	if y.fault != "changed at submit" && y.fault != "changed never" {
+	records := y.fault != "changed for records only" || len(y.disk.log) > first
+	if y.fault != "changed at submit" && y.fault != "changed never" && records {
 		y.fireChanged()
 	}
 	if y.fault != "answered before stored" {
@@ -239,7 +277,7 @@ func (y *toy) commit(group []toyItem, closed bool) {
 	}
 }
 
-// tell notes that whoever submits from here on knows of the item's conflict.
+// tell notes that whoever submits from here on knows of the item's refusal.
 func (y *toy) tell(it *toyItem) {
 	y.mu.Lock()
 	defer y.mu.Unlock()
@@ -354,7 +392,10 @@ func (y *toy) LoadLatest(ctx context.Context, s envelope.Stream) (journal.Latest
 	}
 	y.disk.mu.Lock()
 	defer y.disk.mu.Unlock()
-	latest := journal.Latest{Stream: s, Version: y.disk.head(y, s)}
+	latest := journal.Latest{Stream: s, Version: y.disk.head(y, s), First: y.disk.begin(y, s)}
+	if y.fault == "first is one" {
+		latest.First = 1
+	}
 	after := uint64(0)
 	if sn := y.disk.snaps[y.key(s)]; sn != nil && (sn.Version <= latest.Version || y.fault == "snapshot ahead") {
 		c := *sn
@@ -393,12 +434,23 @@ func (y *toy) LoadMany(ctx context.Context, streams []envelope.Stream) ([]journa
 }
 
 func (y *toy) Receipt(ctx context.Context, s envelope.Stream, id string) (envelope.Receipt, bool, error) {
+	return y.receipt(ctx, envelope.Receipt{Stream: s, ID: id})
+}
+
+func (y *toy) MessageReceipt(ctx context.Context, consumer, id string) (envelope.Receipt, bool, error) {
+	if y.fault == "parts are missing" {
+		return envelope.Receipt{}, false, &journal.UnsupportedError{Adapter: "toy", Part: "receipts"}
+	}
+	return y.receipt(ctx, envelope.Receipt{Consumer: consumer, ID: id})
+}
+
+func (y *toy) receipt(ctx context.Context, r envelope.Receipt) (envelope.Receipt, bool, error) {
 	if err := y.check(ctx); err != nil {
 		return envelope.Receipt{}, false, err
 	}
 	y.disk.mu.Lock()
 	defer y.disk.mu.Unlock()
-	stored, ok := y.disk.receipts[modelKey{y.key(s), id}]
+	stored, ok := y.disk.receipts[y.receiptKey(r)]
 	return stored.receipt, ok, nil
 }
 

@@ -3,6 +3,7 @@ package journaltest
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"math"
 	"time"
 
@@ -14,6 +15,9 @@ import (
 func (y *toy) decide(it *toyItem) (journal.Result, error) {
 	b, d := it.batch, y.disk
 	if b.Resubmit && y.fault != "resubmit ignored" && (y.fault == "resubmit always succeeds" || d.holds(y, b)) {
+		if y.fault == "rows are resubmitted" {
+			d.writeRows(y, b)
+		}
 		return journal.Result{}, nil
 	}
 	duplicates := d.duplicates(y, b)
@@ -26,6 +30,19 @@ func (y *toy) decide(it *toyItem) (journal.Result, error) {
 	if y.fault == "receipts of refused batches" {
 		d.storeReceipts(y, b)
 	}
+	switch y.fault {
+	case "messages of refused batches":
+		d.storeMessages(y, b)
+	case "rows of refused batches":
+		d.writeRows(y, b)
+	case "truncates of refused batches":
+		d.truncate(y, b)
+	}
+	if y.fault == "rows before streams" {
+		if err := d.checkRows(y, b); err != nil {
+			return journal.Result{}, err
+		}
+	}
 	if err := y.gate(it); err != nil {
 		if y.fault == "ghost acks" {
 			return journal.Result{}, nil
@@ -35,6 +52,9 @@ func (y *toy) decide(it *toyItem) (journal.Result, error) {
 	if duplicates != nil {
 		return journal.Result{}, duplicates
 	}
+	if err := d.checkEffects(y, b); err != nil {
+		return journal.Result{}, err
+	}
 	if y.fault == "snapshots measured before events" {
 		d.storeSnapshots(y, b)
 	}
@@ -42,10 +62,19 @@ func (y *toy) decide(it *toyItem) (journal.Result, error) {
 	for i := range b.Appends {
 		res = d.append(y, b, &b.Appends[i])
 	}
+	if y.fault != "truncates of refused batches" {
+		d.truncate(y, b)
+	}
 	if y.fault != "snapshots measured before events" {
 		d.storeSnapshots(y, b)
 	}
 	d.storeReceipts(y, b)
+	if y.fault != "messages of refused batches" {
+		d.storeMessages(y, b)
+	}
+	if y.fault != "rows of refused batches" {
+		d.writeRows(y, b)
+	}
 	return res, nil
 }
 
@@ -54,7 +83,7 @@ func (y *toy) decide(it *toyItem) (journal.Result, error) {
 func (y *toy) gate(it *toyItem) error {
 	var conflict error
 	check := func(s envelope.Stream, expected uint64) bool {
-		head := y.disk.head(y, s)
+		head := y.head(s)
 		built := false
 		for _, r := range y.refused[s] {
 			built = built || r.version == expected && it.number < r.until
@@ -80,20 +109,28 @@ func (y *toy) gate(it *toyItem) error {
 			check(a.Stream, a.Expected)
 		}
 	}
-	if conflict != nil {
-		for _, a := range it.batch.Appends {
-			y.refused[a.Stream] = append(y.refused[a.Stream],
-				refusal{by: it.number, version: a.Expected + uint64(len(a.Records)), until: math.MaxUint64})
-		}
-	}
 	return conflict
+}
+
+// refuse remembers the versions that the refused item would have made.
+func (y *toy) refuse(it *toyItem) {
+	if y.fault == "successors of conflicts only" && !errors.Is(it.err, journal.ErrConflict) {
+		return
+	}
+	for _, a := range it.batch.Appends {
+		y.refused[a.Stream] = append(y.refused[a.Stream],
+			refusal{by: it.number, version: a.Expected + uint64(len(a.Records)), until: math.MaxUint64})
+	}
 }
 
 // duplicates returns the batch's receipts that are stored, as an error.
 func (d *disk) duplicates(y *toy, b *journal.Batch) error {
 	var dup journal.DuplicateError
 	for _, r := range b.Receipts {
-		if stored, ok := d.receipts[modelKey{y.key(r.Stream), r.ID}]; ok {
+		if r.IsMessage() && y.fault == "inbox ignored" {
+			continue
+		}
+		if stored, ok := d.receipts[y.receiptKey(r)]; ok {
 			dup.Receipts = append(dup.Receipts, stored.receipt)
 			if y.fault == "first duplicate only" {
 				break
@@ -113,15 +150,41 @@ func (d *disk) holds(y *toy, b *journal.Batch) bool {
 		if y.fault == "batch id of the head only" {
 			return len(records) > 0 && records[len(records)-1].batch == b.ID
 		}
-		return uint64(len(records)) > a.Expected && records[a.Expected].batch == b.ID
+		for _, r := range records { // any of its records tells: the first may be scavenged
+			if r.rec.Version > a.Expected && r.rec.Version <= a.Expected+uint64(len(a.Records)) && r.batch == b.ID {
+				return true
+			}
+		}
+		return false
 	}
 	for _, r := range b.Receipts {
-		stored, ok := d.receipts[modelKey{y.key(r.Stream), r.ID}]
+		stored, ok := d.receipts[y.receiptKey(r)]
 		if ok && stored.batch == b.ID && y.fault != "receipts have no batch id" {
 			return true
 		}
 	}
+	for _, m := range b.Messages {
+		if stored := d.message(m.ID); stored != nil && stored.batch == b.ID && y.fault != "messages have no batch id" {
+			return true
+		}
+	}
 	return false
+}
+
+// head is what the gate takes for a stream's version.
+func (y *toy) head(s envelope.Stream) uint64 {
+	if y.fault != "heads cached" && y.fault != "heads of the group's beginning" {
+		return y.disk.head(y, s)
+	}
+	head, ok := y.cached[s]
+	if !ok {
+		if y.cached == nil {
+			y.cached = map[envelope.Stream]uint64{}
+		}
+		head = y.disk.head(y, s)
+		y.cached[s] = head
+	}
+	return head
 }
 
 func (d *disk) head(y *toy, s envelope.Stream) uint64 {
@@ -129,7 +192,11 @@ func (d *disk) head(y *toy, s envelope.Stream) uint64 {
 	if len(records) == 0 {
 		return 0
 	}
-	return records[len(records)-1].rec.Version
+	last := records[len(records)-1].rec
+	if y.fault == "versions begin anew behind a tombstone" && last.Name == envelope.TombstoneName {
+		return 0
+	}
+	return last.Version
 }
 
 func (d *disk) append(y *toy, b *journal.Batch, a *journal.Append) journal.Result {
@@ -143,10 +210,17 @@ func (d *disk) append(y *toy, b *journal.Batch, a *journal.Append) journal.Resul
 		if y.fault != "the caller's records kept" {
 			rec = d.encode(y, rec)
 		}
-		last = journal.Position{Epoch: 1, Seq: uint64(len(d.log)+1) * 3}
+		d.next++
+		last = journal.Position{Epoch: 1, Seq: d.next * 3}
+		if y.fault == "positions given out again" {
+			last.Seq = uint64(len(d.log)+1) * 3
+		}
 		stored := &toyRecord{rec: rec, pos: last, batch: b.ID}
 		d.log = append(d.log, stored)
 		d.streams[key] = append(d.streams[key], stored)
+	}
+	if y.fault == "heads cached" {
+		y.cached[a.Stream] = a.Expected + uint64(len(a.Records))
 	}
 	return journal.Result{Position: last}
 }
@@ -190,6 +264,9 @@ func (d *disk) storeSnapshots(y *toy, b *journal.Batch) {
 		key := y.key(sn.Stream)
 		ahead := sn.Version > d.head(y, sn.Stream) && y.fault != "snapshot ahead" && y.fault != "snapshot waits for its stream"
 		old := d.snaps[key]
+		if sn.Version < d.first[key] && y.fault != "snapshots below the baseline stored" {
+			continue
+		}
 		if ahead || old != nil && old.Version >= sn.Version && y.fault != "older snapshots stored" &&
 			(old.Version > sn.Version || y.fault != "equal snapshots stored") {
 			continue
@@ -206,18 +283,15 @@ func (d *disk) storeReceipts(y *toy, b *journal.Batch) {
 		if y.fault == "replies forgotten" {
 			r.Reply = nil
 		}
-		d.receipts[modelKey{y.key(r.Stream), r.ID}] = modelReceipt{r, b.ID}
+		d.receipts[y.receiptKey(r)] = modelReceipt{r, b.ID}
 	}
 }
 
 // records returns copies of a stream's records behind version after.
 func (d *disk) records(y *toy, s envelope.Stream, after uint64) []envelope.Record {
-	all := d.streams[y.key(s)]
-	if y.fault != "insert if absent" && y.fault != "too high passes" {
-		all = all[min(after, uint64(len(all))):]
-	}
+	after = max(after, d.begin(y, s)-1)
 	var records []envelope.Record
-	for _, r := range all {
+	for _, r := range d.streams[y.key(s)] {
 		if r.rec.Version > after {
 			records = append(records, r.read())
 		}
@@ -249,6 +323,12 @@ func (d *disk) reopened(fault string) *disk {
 			records := d.streams[last.rec.Stream]
 			d.streams[last.rec.Stream] = records[:len(records)-1]
 		}
+	case "messages lost by reopening":
+		d.outbox = nil
+	case "rows lost by reopening":
+		clear(d.rows)
+	case "truncations lost by reopening":
+		clear(d.first)
 	case "positions change by reopening":
 		for _, r := range d.log {
 			r.pos.Epoch++

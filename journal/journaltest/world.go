@@ -30,6 +30,7 @@ type world struct {
 	j       journal.Journal
 	harness Harness
 	sent    []*pending
+	tables  bool // were made
 }
 
 func newWorld(t testing.TB, open Open) *world {
@@ -212,6 +213,15 @@ func (w *world) versions(s envelope.Stream, n uint64) {
 	latest, err := w.j.LoadLatest(w.ctx, s)
 	require.NoError(w, err)
 	require.Equal(w, n, latest.Version, "version of %s by LoadLatest", s)
+	w.beginsAt(latest, 1)
+}
+
+// beginsAt demands that replay of a stream begins with a version.
+func (w *world) beginsAt(latest journal.Latest, first uint64) {
+	w.Helper()
+	if w.j.Features().Truncation {
+		require.Equal(w, first, latest.First, "first version of %s by LoadLatest", latest.Stream)
+	}
 }
 
 // readAll returns the first n records behind after, and waits for them if the
@@ -288,6 +298,12 @@ func newBatch(parts ...any) *journal.Batch {
 			b.Receipts = append(b.Receipts, part)
 		case envelope.Stream:
 			b.DropSnapshots = append(b.DropSnapshots, part)
+		case journal.Truncate:
+			b.Truncates = append(b.Truncates, part)
+		case envelope.Message:
+			b.Messages = append(b.Messages, part)
+		case envelope.Row:
+			b.Rows = append(b.Rows, part)
 		default:
 			panic(fmt.Sprintf("no part of a batch: %T", part))
 		}

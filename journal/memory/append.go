@@ -55,33 +55,49 @@ func (j *Journal) commit(b *journal.Batch) (journal.Result, error) {
 	if err := j.checkHeads(b); err != nil {
 		return journal.Result{}, err
 	}
+	if err := j.outbox.check(b); err != nil {
+		return journal.Result{}, err
+	}
+	if err := j.rows.check(b); err != nil {
+		return journal.Result{}, err
+	}
 	res := j.store(b)
+	j.truncate(b)
 	j.storeSnapshots(b)
 	for i := range b.Receipts {
 		j.receipts.add(&b.Receipts[i], b.ID, now, j.retention)
 	}
-	if len(b.Appends) > 0 {
+	j.outbox.add(b)
+	j.rows.write(b)
+	if len(b.Appends) > 0 || len(b.Messages) > 0 {
 		j.wake()
 	}
 	return res, nil
 }
 
 // storedBefore reports whether b was committed already under its id. A batch
-// is stored whole or not at all, so any one part of it tells. Without events
-// and receipts there is nothing that a second commit would repeat.
+// is stored whole or not at all, so any one part of it tells. Without events,
+// receipts, messages and rows there is nothing that a second commit would
+// repeat.
 func (j *Journal) storedBefore(b *journal.Batch, now time.Time) bool {
-	if len(b.Appends) > 0 {
-		a := &b.Appends[0]
+	for i := range b.Appends {
+		a := &b.Appends[i]
+		last := a.Expected + uint64(len(a.Records))
 		st := j.streams[a.Stream]
-		return st.head() > a.Expected && j.log.at(st.numbers[a.Expected]).batch == b.ID
+		if st.head() < last {
+			return false
+		}
+		if last > st.scavenged { // else another part tells
+			return j.log.at(st.number(last)).batch == b.ID
+		}
 	}
 	for i := range b.Receipts {
-		stored := j.receipts.find(b.Receipts[i].Stream, b.Receipts[i].ID, now)
+		stored := j.receipts.find(keyOf(&b.Receipts[i]), now)
 		if stored != nil && stored.batch == b.ID {
 			return true
 		}
 	}
-	return false
+	return j.outbox.holds(b) || j.rows.holds(b)
 }
 
 // checkReceipts returns a [journal.DuplicateError] of every receipt of b that
@@ -89,7 +105,7 @@ func (j *Journal) storedBefore(b *journal.Batch, now time.Time) bool {
 func (j *Journal) checkReceipts(b *journal.Batch, now time.Time) error {
 	var dup *journal.DuplicateError
 	for i := range b.Receipts {
-		stored := j.receipts.find(b.Receipts[i].Stream, b.Receipts[i].ID, now)
+		stored := j.receipts.find(keyOf(&b.Receipts[i]), now)
 		if stored == nil {
 			continue
 		}
@@ -128,7 +144,7 @@ func (j *Journal) store(b *journal.Batch) journal.Result {
 		a := &b.Appends[i]
 		st := j.streams[a.Stream]
 		if st == nil {
-			st = &stream{name: a.Stream}
+			st = &stream{name: a.Stream, first: 1}
 			j.streams[a.Stream] = st
 		}
 		for k := range a.Records {
@@ -148,7 +164,8 @@ func (j *Journal) store(b *journal.Batch) journal.Result {
 // storeSnapshots comes after the events, so that a snapshot is measured with
 // the head that its own batch made: one ahead of its stream would be read as
 // the truth. Drops come first, for a batch that replaces a useless snapshot by
-// one that is not newer.
+// one that is not newer. One from before a truncation is left out: it stands
+// for records that are gone.
 func (j *Journal) storeSnapshots(b *journal.Batch) {
 	for _, s := range b.DropSnapshots {
 		if st := j.streams[s]; st != nil {
@@ -158,7 +175,7 @@ func (j *Journal) storeSnapshots(b *journal.Batch) {
 	for i := range b.Snapshots {
 		snap := &b.Snapshots[i]
 		st := j.streams[snap.Stream]
-		if snap.Version > st.head() || (st.snapshot != nil && st.snapshot.Version >= snap.Version) {
+		if snap.Version > st.head() || snap.Version < st.first || (st.snapshot != nil && st.snapshot.Version >= snap.Version) {
 			continue
 		}
 		kept := new(snapshot.Snapshot)

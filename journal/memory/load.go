@@ -76,6 +76,7 @@ func (j *Journal) views(streams []envelope.Stream, into []view) error {
 	}
 	for i, s := range streams {
 		into[i].log = j.log
+		into[i].first = 1
 		if st := j.streams[s]; st != nil {
 			into[i].stream = *st
 		}
@@ -84,7 +85,7 @@ func (j *Journal) views(streams []envelope.Stream, into []view) error {
 }
 
 func (v *view) latest(ctx context.Context, s envelope.Stream) journal.Latest {
-	latest := journal.Latest{Stream: s, Version: v.head()}
+	latest := journal.Latest{Stream: s, Version: v.head(), First: v.first}
 	after := uint64(0)
 	if v.snapshot != nil {
 		snap := *v.snapshot
@@ -95,7 +96,7 @@ func (v *view) latest(ctx context.Context, s envelope.Stream) journal.Latest {
 	return latest
 }
 
-// records yields what lies behind version after.
+// records yields what lies behind version after, and not before replay begins.
 func (v *view) records(ctx context.Context, after uint64) iter.Seq2[envelope.Record, error] {
 	return func(yield func(envelope.Record, error) bool) {
 		if after >= v.head() {
@@ -104,7 +105,8 @@ func (v *view) records(ctx context.Context, after uint64) iter.Seq2[envelope.Rec
 			}
 			return
 		}
-		for i, number := range v.numbers[after:] {
+		begin := max(after, v.first-1)
+		for i, number := range v.numbers[begin-v.scavenged:] {
 			if i%checkEvery == 0 {
 				if err := ended(ctx, v.name); err != nil {
 					yield(envelope.Record{}, err)
@@ -129,8 +131,18 @@ func ended(ctx context.Context, s envelope.Stream) error {
 // Receipt returns the stored receipt of a command, unless it is older than the
 // retention.
 func (j *Journal) Receipt(ctx context.Context, s envelope.Stream, commandID string) (envelope.Receipt, bool, error) {
+	return j.receipt(ctx, receiptKey{stream: s, id: commandID})
+}
+
+// MessageReceipt returns the stored receipt of a message, unless it is older
+// than the retention.
+func (j *Journal) MessageReceipt(ctx context.Context, consumer, messageID string) (envelope.Receipt, bool, error) {
+	return j.receipt(ctx, receiptKey{consumer: consumer, id: messageID})
+}
+
+func (j *Journal) receipt(ctx context.Context, key receiptKey) (envelope.Receipt, bool, error) {
 	if err := context.Cause(ctx); err != nil {
-		return envelope.Receipt{}, false, fmt.Errorf("memory: receipt of %s: %w", s, err)
+		return envelope.Receipt{}, false, fmt.Errorf("memory: receipt %q: %w", key.id, err)
 	}
 	now := time.Now()
 	j.mu.Lock()
@@ -138,42 +150,9 @@ func (j *Journal) Receipt(ctx context.Context, s envelope.Stream, commandID stri
 	if j.closed {
 		return envelope.Receipt{}, false, journal.ErrClosed
 	}
-	stored := j.receipts.find(s, commandID, now)
+	stored := j.receipts.find(key, now)
 	if stored == nil {
 		return envelope.Receipt{}, false, nil
 	}
 	return stored.receipt, true, nil
-}
-
-// ReadAll yields at most limit records behind position after, in the order in
-// which they were stored, up to the newest at the time when the loop over them
-// begins.
-func (j *Journal) ReadAll(ctx context.Context, after journal.Position, limit int) iter.Seq2[envelope.Record, error] {
-	return func(yield func(envelope.Record, error) bool) {
-		j.mu.Lock()
-		log, closed := j.log, j.closed
-		j.mu.Unlock()
-		if closed {
-			yield(envelope.Record{}, journal.ErrClosed)
-			return
-		}
-		last := log.end
-		switch {
-		case after.Epoch > 0 || after.Seq >= last: // beyond the end; this journal's epoch is 0
-			last = after.Seq
-		case limit > 0 && uint64(limit) < last-after.Seq:
-			last = after.Seq + uint64(limit)
-		}
-		for n := uint64(0); ; n++ {
-			if n%checkEvery == 0 {
-				if err := context.Cause(ctx); err != nil {
-					yield(envelope.Record{}, fmt.Errorf("memory: read all behind %s: %w", after, err))
-					return
-				}
-			}
-			if after.Seq+n >= last || !yield(log.at(after.Seq+n).record, nil) {
-				return
-			}
-		}
-	}
 }

@@ -12,7 +12,7 @@ import (
 // command after a quiet day does not wait for all of them.
 const sweepAtOnce = 4
 
-// receipts remembers commands for a time. They expire in the order in which
+// receipts remembers commands and messages for a time. They expire in the order in which
 // they were stored, so they stand in a queue: sweeping looks at its front only.
 type receipts struct {
 	queue blocks[storedReceipt]
@@ -21,9 +21,12 @@ type receipts struct {
 }
 
 type receiptKey struct {
-	stream envelope.Stream
-	id     string
+	stream   envelope.Stream // of a command
+	consumer string          // of a message
+	id       string
 }
+
+func keyOf(r *envelope.Receipt) receiptKey { return receiptKey{r.Stream, r.Consumer, r.ID} }
 
 type storedReceipt struct {
 	receipt envelope.Receipt
@@ -31,10 +34,10 @@ type storedReceipt struct {
 	expires time.Time
 }
 
-// find returns a command's receipt, or nil. One that has expired is not found,
-// whether or not it was swept yet.
-func (r *receipts) find(s envelope.Stream, id string, now time.Time) *storedReceipt {
-	number, ok := r.byKey[receiptKey{s, id}]
+// find returns the receipt under key, or nil. One that has expired is not
+// found, whether or not it was swept yet.
+func (r *receipts) find(key receiptKey, now time.Time) *storedReceipt {
+	number, ok := r.byKey[key]
 	if !ok {
 		return nil
 	}
@@ -54,7 +57,7 @@ func (r *receipts) add(rec *envelope.Receipt, batch journal.BatchID, now time.Ti
 	stored, number := r.queue.add()
 	stored.receipt, stored.batch, stored.expires = *rec, batch, now.Add(retention)
 	stored.receipt.Time = rec.Time.Truncate(time.Microsecond)
-	r.byKey[receiptKey{rec.Stream, rec.ID}] = number
+	r.byKey[keyOf(rec)] = number
 }
 
 // sweep forgets expired receipts, at most sweepAtOnce of them.
@@ -67,7 +70,7 @@ func (r *receipts) sweep(now time.Time) {
 		if now.Before(oldest.expires) {
 			return
 		}
-		key := receiptKey{oldest.receipt.Stream, oldest.receipt.ID}
+		key := keyOf(&oldest.receipt)
 		if r.byKey[key] == r.front { // else the command came again since
 			delete(r.byKey, key)
 		}

@@ -21,3 +21,5 @@ func open(t testing.TB) journaltest.Harness {
 func TestJournal(t *testing.T) { journaltest.Run(t, open) }
 
 func TestModel(t *testing.T) { journaltest.RunModel(t, open) }
+
+func TestAllPartsAreTaken(t *testing.T) { journaltest.AllPartsTaken(t, open(t).Journal) }
