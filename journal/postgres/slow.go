@@ -37,6 +37,7 @@ func (l *lane) commitSlow(members []*member) {
 			l.answerSlow(members)
 			return
 		}
+		l.session.rollback()
 		l.journal.refusals.annul(l.number) // the decisions are made anew
 		var culprit *culpritError
 		switch code := codeOf(err); {
@@ -53,7 +54,6 @@ func (l *lane) commitSlow(members []*member) {
 		}
 		break
 	}
-	l.session.rollback()
 	switch {
 	case len(members) > 1 && deterministic(err):
 		half := len(members) / 2
@@ -132,7 +132,7 @@ func (l *lane) transact(members []*member) error {
 	if err := t.write(ctx, conn); err != nil {
 		return l.commitError(conn, err)
 	}
-	if t.events > 0 {
+	if t.events+len(t.columns.messages.ids) > 0 {
 		l.stored()
 	}
 	if t.receipts > 0 {
