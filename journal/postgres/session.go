@@ -111,6 +111,9 @@ func (j *Journal) dial(ctx context.Context) (*pgx.Conn, error) {
 	config.RuntimeParams["synchronous_commit"] = "on"
 	config.RuntimeParams["default_transaction_isolation"] = "read committed"
 	config.RuntimeParams["jit"] = "off"
+	// A statement for a group takes a millisecond to plan, and the plan is the
+	// same for every size: heads by key, and the rest by hash.
+	config.RuntimeParams["plan_cache_mode"] = "force_generic_plan"
 	// Locks that this process would hold while it is stopped stop others.
 	idle := j.opts.StatementTimeout + frozen
 	config.RuntimeParams["idle_in_transaction_session_timeout"] = strconv.FormatInt(idle.Milliseconds(), 10)
