@@ -186,7 +186,7 @@ func TestLostAnswerIsAnUnknownOutcomeAndIsSettled(t *testing.T) {
 	d.url = through
 	j := d.open(nil)
 	s, other := todo("1"), todo("2")
-	commit(t, j, batch(events(s, 0, 1), events(other, 0, 1))) // every lane's connection is there
+	commit(t, j, batch(events(s, 0, 1), events(other, 0, 1)))                     // every lane's connection is there
 	commit(t, j, receipt(message(batch(events(s, 1, 1)), "before"), s, "before")) // and its statement is prepared
 	for i, b := range []*journal.Batch{
 		receipt(message(batch(events(s, 2, 1)), "plain"), s, "plain"),
@@ -267,7 +267,7 @@ func TestServesAgainWhenTheServerIsBack(t *testing.T) {
 	require.Less(t, time.Since(back), 2*time.Second)
 }
 
-func TestTimeoutsStoreNothing(t *testing.T) {
+func TestHeldStreamFailsAlone(t *testing.T) {
 	t.Parallel()
 	d := newDatabase(t)
 	opts := d.options()
@@ -279,6 +279,22 @@ func TestTimeoutsStoreNothing(t *testing.T) {
 	_, err := journal.Commit(t.Context(), j, b)
 	require.ErrorIs(t, err, journal.ErrUnavailable)
 	require.Len(t, load(t, j, todo("1")), 1)
+	// Whoever shares a group with it is stored.
+	answers := []<-chan outcome{submit(j, batch(events(todo("1"), 1, 1)))}
+	for i := range 50 {
+		answers = append(answers, submit(j, batch(events(todo(fmt.Sprint("other", i)), 0, 1))))
+	}
+	answers = append(answers, submit(j, batch(events(todo("1"), 2, 1))))
+	for i, answer := range answers {
+		switch err := (<-answer).err; i {
+		case 0:
+			require.ErrorIs(t, err, journal.ErrUnavailable)
+		case len(answers) - 1: // it was built on that one
+			require.Error(t, err)
+		default:
+			require.NoError(t, err)
+		}
+	}
 	release(false)
 	commit(t, j, b)
 	require.Len(t, load(t, j, todo("1")), 2)

@@ -187,7 +187,9 @@ func TestRestoredDumpGoesOnBehindWhatItHolds(t *testing.T) {
 	config := d.raw.Config()
 	restored := strings.Replace(d.url, "/"+config.Database, "/"+d.schema, 1)
 	require.NotEqual(t, d.url, restored)
-	plain := func(url string) string { return strings.Split(strings.Split(url, "&search_path")[0], "?search_path")[0] }
+	plain := func(url string) string {
+		return strings.Split(strings.Split(url, "&search_path")[0], "?search_path")[0]
+	}
 	dump, err := exec.Command("pg_dump", "--schema", d.schema, plain(d.url)).Output()
 	require.NoError(t, err)
 	restore := exec.Command("psql", "-v", "ON_ERROR_STOP=1", "-q", plain(restored))

@@ -9,7 +9,7 @@ import (
 type statements struct {
 	table func(name string) string
 
-	lockEvents, lockHeads, readHeads                            string
+	lockEvents, lockHeads, readHeads, freeHeads                 string
 	moveHeads, dropAbsent                                       string
 	insertEvents, insertReceipts, insertInbox, insertOutbox     string
 	insertSnapshot, dropSnapshot, truncate, insertBatch         string
@@ -171,6 +171,13 @@ func newStatements(table func(string) string) statements {
 		SELECT r.type, r.id, 0, 0, '' FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS r(type, id, ord) ORDER BY r.ord
 		ON CONFLICT (type, id) DO UPDATE SET version = h.version
 		RETURNING type, id, version, first, batch`, heads)
+	// Streams whose heads nobody holds: those that do not exist, too.
+	s.freeHeads = fmt.Sprintf(`WITH free AS MATERIALIZED (SELECT h.type, h.id FROM %[1]s h
+			WHERE (h.type, h.id) IN (SELECT r.type COLLATE "C", r.id COLLATE "C" FROM unnest($1::text[], $2::text[]) AS r(type, id))
+			FOR UPDATE SKIP LOCKED)
+		SELECT type, id FROM free
+		UNION ALL SELECT r.type, r.id FROM unnest($1::text[], $2::text[]) AS r(type, id)
+			WHERE NOT EXISTS (SELECT FROM %[1]s h WHERE %[2]s)`, heads, on("h", "r"))
 	s.readHeads = fmt.Sprintf(`SELECT h.type, h.id, h.version, h.first, h.batch FROM unnest($1::text[], $2::text[]) AS r(type, id)
 		CROSS JOIN LATERAL (SELECT * FROM %s h WHERE %s OFFSET 0) h`, heads, on("h", "r"))
 	s.moveHeads = fmt.Sprintf(`UPDATE %s h SET version = r.version, events = r.events, batch = r.batch
