@@ -126,3 +126,37 @@ func BenchmarkLoadLatest(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkCommit is one caller, who waits for each of its batches.
+func BenchmarkCommit(b *testing.B) {
+	d := newDatabase(b)
+	j := d.open(nil)
+	v := uint64(0)
+	b.ReportAllocs()
+	for b.Loop() {
+		commit(b, j, benchBatch(todo("1"), v))
+		v++
+	}
+}
+
+// BenchmarkHot is one stream, with a thousand batches on their way.
+func BenchmarkHot(b *testing.B) {
+	d := newDatabase(b)
+	j := d.open(nil)
+	b.ReportAllocs()
+	b.ResetTimer()
+	slots := make(chan struct{}, 1_000)
+	for v := range b.N {
+		slots <- struct{}{}
+		j.Submit(benchBatch(todo("1"), uint64(v)), func(_ journal.Result, err error) {
+			if err != nil {
+				b.Error(err)
+			}
+			<-slots
+		})
+	}
+	for range cap(slots) {
+		slots <- struct{}{}
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "appends/s")
+}

@@ -247,3 +247,26 @@ func TestDamageFailsWhoMeetsIt(t *testing.T) {
 	require.ErrorIs(t, (<-answers["behind"]).err, journal.ErrCorrupt)
 	require.NoError(t, (<-answers["new"]).err)
 }
+
+func TestMissingBaselineIsNoEmptyAggregate(t *testing.T) {
+	t.Parallel()
+	d := newDatabase(t)
+	j := d.open(nil)
+	s := todo("1")
+	commit(t, j, batch(events(s, 0, 3)))
+	b := batch(events(s, 3, 1))
+	b.Appends[0].Records[0].Name = envelope.BaselineName
+	b.Truncates = []journal.Truncate{{Stream: s, Before: 4}}
+	commit(t, j, b)
+	commit(t, j, batch(events(s, 4, 2)))
+	deleted, err := j.Scavenge(t.Context(), nil)
+	require.NoError(t, err)
+	require.Equal(t, 3, deleted)
+	require.Len(t, load(t, j, s), 3)
+	d.exec("DELETE FROM @events WHERE version = 4")
+	_, err = j.LoadLatest(t.Context(), s)
+	require.ErrorIs(t, err, journal.ErrHistoryGone)
+	for _, err = range j.Load(t.Context(), s, 0) {
+	}
+	require.ErrorIs(t, err, journal.ErrHistoryGone)
+}
