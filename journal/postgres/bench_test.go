@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -20,26 +21,24 @@ import (
 func BenchmarkAppend(b *testing.B) {
 	const aggregates = 1_000
 	b.Run("store=journal", func(b *testing.B) {
-		d := newDatabase(b)
-		j := d.open(nil)
-		b.ReportAllocs()
-		b.ResetTimer()
-		var all sync.WaitGroup
-		for i := range aggregates {
-			all.Go(func() {
-				s := todo(fmt.Sprint("aggregate-", i))
-				answer := make(chan error, 1)
-				for v := uint64(0); int(v) < (b.N+aggregates-1-i)/aggregates; v++ {
-					j.Submit(benchBatch(s, v), func(_ journal.Result, err error) { answer <- err })
-					if err := <-answer; err != nil {
-						b.Error(err)
-						return
-					}
-				}
-			})
-		}
-		all.Wait()
-		b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "appends/s")
+		benchAppends(b, aggregates, func(*journal.Batch) bool { return true })
+	})
+	b.Run("store=journal/row=1", func(b *testing.B) { // one row of a read model each
+		benchAppends(b, aggregates, func(batch *journal.Batch) bool {
+			batch.Rows = append(batch.Rows, row(batch.Appends[0].Stream.ID, "task"))
+			return true
+		})
+	})
+	b.Run("store=journal/stale=5%", func(b *testing.B) {
+		var n atomic.Int64
+		benchAppends(b, aggregates, func(batch *journal.Batch) bool {
+			if n.Add(1)%20 != 0 {
+				return true
+			}
+			batch.Appends[0].Expected += 7
+			batch.Appends[0].Records[0].Version += 7
+			return false
+		})
 	})
 	b.Run("store=bare", func(b *testing.B) {
 		d := newDatabase(b)
@@ -95,6 +94,38 @@ func BenchmarkAppend(b *testing.B) {
 		all.Wait()
 		b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "appends/s")
 	})
+}
+
+// benchAppends has each of so many streams wait for its last batch before the
+// next. change says whether the batch, as changed, is stored.
+func benchAppends(b *testing.B, streams int, change func(*journal.Batch) bool) {
+	d := newDatabase(b)
+	j := d.open(nil)
+	d.todos()
+	b.ReportAllocs()
+	b.ResetTimer()
+	var all sync.WaitGroup
+	for i := range streams {
+		all.Go(func() {
+			s := todo(fmt.Sprint("aggregate-", i))
+			answer := make(chan error, 1)
+			head := uint64(0)
+			for range (b.N + streams - 1 - i) / streams {
+				batch := benchBatch(s, head)
+				good := change(batch)
+				j.Submit(batch, func(_ journal.Result, err error) { answer <- err })
+				if err := <-answer; (err == nil) != good {
+					b.Error(err)
+					return
+				}
+				if good {
+					head++
+				}
+			}
+		})
+	}
+	all.Wait()
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "appends/s")
 }
 
 var payload = []byte(fmt.Sprintf(`{"task":%q}`, make([]byte, 20)))
