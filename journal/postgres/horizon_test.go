@@ -126,6 +126,14 @@ func TestStrangersOpenTransactionStopsNoReader(t *testing.T) {
 	require.NoError(t, err)
 	_, err = tx.Exec(context.Background(), d.named("INSERT INTO @stranger VALUES (1)"))
 	require.NoError(t, err)
+	// And one in another database of the server.
+	config := d.raw.Config().Copy()
+	config.Database = "postgres"
+	elsewhere, err := pgx.ConnectConfig(context.Background(), config)
+	require.NoError(t, err)
+	defer elsewhere.Close(context.Background())
+	_, err = elsewhere.Exec(context.Background(), "BEGIN; SELECT pg_current_xact_id()")
+	require.NoError(t, err)
 	for v := uint64(1); v < 10; v++ {
 		commit(t, j, batch(events(todo("1"), v, 1)))
 		require.Len(t, readAll(t, j), int(v)+1)
