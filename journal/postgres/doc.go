@@ -43,6 +43,13 @@
 // transactions, as PgBouncer does with pool_mode=transaction, a journal does not
 // work.
 //
+// # Rows
+//
+// Tables of read models are the user's: "todos", which the connection's
+// search_path finds, or "shop.todos". Such a table has the column
+// _sourced_version bigint NOT NULL, and a primary key or unique index over the
+// columns that are the key of a row. Names are quoted, so their case counts.
+//
 // # What can go wrong
 //
 // A server that is away, read-only, full, or out of connections is a

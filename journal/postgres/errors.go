@@ -60,6 +60,8 @@ const (
 	codeUnique         = "23505"
 	codeNotNull        = "23502"
 	codePrivilege      = "42501"
+	codeLockTimeout    = "55P03"
+	codeReadOnly       = "25006"
 	codeUndefinedTable = "42P01"
 	codeInvalidSchema  = "3F000"
 )

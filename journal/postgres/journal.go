@@ -31,6 +31,7 @@ type Journal struct {
 	teller    atomic.Uint32 // server process through which this journal tells others
 
 	horizon    horizon
+	keys       sync.Map      // of tables of read models, as checkKey found them
 	scavenging chan struct{} // one slot: whoever is in it scavenges
 	sweeps     chan struct{} // one slot: receipts were stored
 

@@ -137,7 +137,7 @@ func (j *Journal) LoadMany(ctx context.Context, streams []envelope.Stream) ([]jo
 // snapshotBatch begins a pipeline whose statements all see one moment.
 func snapshotBatch() *pgx.Batch {
 	b := &pgx.Batch{}
-	b.Queue("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+	b.Queue("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
 	return b
 }
 

@@ -47,7 +47,9 @@ type Options struct {
 	StatementTimeout time.Duration
 
 	// LockTimeout is how long a statement waits for a lock that somebody else
-	// holds. Zero means 10 s.
+	// holds: other processes with a journal do for milliseconds. After twice
+	// that, batches of streams whose heads are still held are an
+	// ErrUnavailable, and the others are stored. Zero means 2 s.
 	LockTimeout time.Duration
 
 	// ReceiptRetention is how long the receipt of a command or a message is
@@ -104,7 +106,7 @@ func (o *Options) withDefaults() (Options, error) {
 	}{
 		{"ConnectTimeout", &c.ConnectTimeout, 5 * time.Second, time.Hour},
 		{"StatementTimeout", &c.StatementTimeout, 30 * time.Second, time.Hour},
-		{"LockTimeout", &c.LockTimeout, 10 * time.Second, time.Hour},
+		{"LockTimeout", &c.LockTimeout, 2 * time.Second, time.Hour},
 		{"ReceiptRetention", &c.ReceiptRetention, 24 * time.Hour, math.MaxInt64},
 	} {
 		if *d.value == 0 {

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -29,6 +30,7 @@ type router struct {
 	streams map[envelope.Stream]*flow
 	idle    []*flow // for reuse
 	taken   []item
+	turns   []envelope.Stream
 
 	inflight, events, bytes int // with the lanes
 
@@ -47,15 +49,21 @@ type flow struct {
 	lane   *lane
 	count  int      // of its batches in that lane
 	parked []*route // behind those, oldest first
+	called bool     // the first of those was told that it is its turn here
 }
 
-// route is one batch on its way through the lanes.
+// free reports whether a batch for lane l may go there now.
+func (f *flow) free(l *lane) bool { return f.count == 0 || f.lane == l }
+
+// route is one batch on its way through the lanes. It is parked with all its
+// streams or with none: else what is behind it could overtake it where it is not.
 type route struct {
 	item    item
 	lane    *lane
 	streams []envelope.Stream // that it touches, each once
-	behind  int               // in how many of those it is parked
+	waits   int               // for so many of its streams
 	one     [1]envelope.Stream
+	seen    map[envelope.Stream]struct{} // streams, if they are many
 }
 
 func newRouter(j *Journal) *router {
@@ -112,22 +120,31 @@ func (r *router) admit(it item) {
 	r.events += it.Events
 	r.bytes += it.Bytes
 	r.answered = append(r.answered, false)
+	free := true
 	for _, s := range rt.streams {
 		f := r.streams[s]
 		if f == nil {
 			f = r.newFlow()
 			r.streams[s] = f
 		}
-		if len(f.parked) > 0 || f.count > 0 && f.lane != rt.lane {
-			f.parked = append(f.parked, rt)
-			rt.behind++
-			continue
-		}
-		f.lane = rt.lane
-		f.count++
+		free = free && len(f.parked) == 0 && f.free(rt.lane)
 	}
-	if rt.behind == 0 {
+	if free {
+		for _, s := range rt.streams {
+			f := r.streams[s]
+			f.lane = rt.lane
+			f.count++
+		}
 		rt.lane.add(rt)
+		return
+	}
+	rt.waits = len(rt.streams)
+	for _, s := range rt.streams {
+		f := r.streams[s]
+		f.parked = append(f.parked, rt)
+	}
+	for _, s := range rt.streams {
+		r.proceed(s) // its turn has come where nothing is in front of it
 	}
 }
 
@@ -161,23 +178,28 @@ func (r *router) newRoute(it item) *route {
 	return rt
 }
 
+// touch adds s to the streams of rt.
 func (rt *route) touch(s envelope.Stream) {
-	for _, known := range rt.streams[max(0, len(rt.streams)-8):] {
-		if known == s {
-			return
+	if len(rt.streams) < manyStreams {
+		if !slices.Contains(rt.streams, s) {
+			rt.streams = append(rt.streams, s)
 		}
-	}
-	if len(rt.streams) < 8 {
-		rt.streams = append(rt.streams, s)
 		return
 	}
-	for _, known := range rt.streams { // a wide batch, rare
-		if known == s {
-			return
+	if rt.seen == nil {
+		rt.seen = make(map[envelope.Stream]struct{})
+		for _, known := range rt.streams {
+			rt.seen[known] = struct{}{}
 		}
 	}
-	rt.streams = append(rt.streams, s)
+	if _, known := rt.seen[s]; !known {
+		rt.seen[s] = struct{}{}
+		rt.streams = append(rt.streams, s)
+	}
 }
+
+// manyStreams are worth a map.
+const manyStreams = 16
 
 // laneOf spreads streams over n lanes.
 func laneOf(s envelope.Stream, n int) int {
@@ -199,7 +221,7 @@ func (r *router) settle() {
 		for _, s := range rt.streams {
 			f := r.streams[s]
 			if f.count--; f.count == 0 {
-				r.proceed(s, f)
+				r.proceed(s)
 			}
 		}
 	}
@@ -221,25 +243,42 @@ func (r *router) settle() {
 	}
 }
 
-// proceed lets the batches of s go on that were parked behind those which have
-// all been answered now.
-func (r *router) proceed(s envelope.Stream, f *flow) {
-	if len(f.parked) == 0 {
-		delete(r.streams, s)
-		r.idle = append(r.idle, f)
-		return
-	}
-	f.lane = f.parked[0].lane
-	n := 0
-	for n < len(f.parked) && f.parked[n].lane == f.lane {
-		rt := f.parked[n]
-		n++
-		f.count++
-		if rt.behind--; rt.behind == 0 {
-			rt.lane.add(rt)
+// proceed calls the first batch that is parked with s if its turn has come, and
+// lets it go when all its streams have called it. That may be the turn of
+// others, behind it.
+func (r *router) proceed(s envelope.Stream) {
+	todo := append(r.turns[:0], s)
+	for len(todo) > 0 {
+		s, todo = todo[len(todo)-1], todo[:len(todo)-1]
+		f := r.streams[s]
+		if f == nil {
+			continue
 		}
+		if len(f.parked) == 0 {
+			if f.count == 0 {
+				delete(r.streams, s)
+				r.idle = append(r.idle, f)
+			}
+			continue
+		}
+		rt := f.parked[0]
+		if !f.free(rt.lane) || f.called {
+			continue
+		}
+		f.called = true
+		if rt.waits--; rt.waits > 0 {
+			continue
+		}
+		for _, of := range rt.streams {
+			g := r.streams[of]
+			g.parked, g.called = g.parked[1:], false
+			g.lane = rt.lane
+			g.count++
+		}
+		rt.lane.add(rt)
+		todo = append(todo, rt.streams...)
 	}
-	f.parked = append(f.parked[:0:0], f.parked[n:]...)
+	r.turns = todo
 }
 
 func (r *router) newFlow() *flow {

@@ -2,8 +2,6 @@ package postgres
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -13,7 +11,6 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/troupe-go/troupe/envelope"
-	"github.com/troupe-go/troupe/journal"
 )
 
 // rowWrite is one row of a batch.
@@ -124,6 +121,9 @@ func (t *transaction) prepareRows(ctx context.Context, conn *pgx.Conn) error {
 			if err == nil {
 				err = tryParams(ctx, conn, w.shape.lock, w.key)
 			}
+			if err == nil {
+				err = t.lane.journal.checkKey(ctx, conn, r.Table, r.Key)
+			}
 			switch {
 			case conn.IsClosed(), err != nil && codeOf(err) != "" && !deterministic(err) && codeOf(err) != codePrivilege:
 				return err
@@ -196,108 +196,4 @@ func (t *transaction) rowWrites() []*rowWrite {
 	}
 	slices.SortStableFunc(all, compareRows)
 	return all
-}
-
-// Row implements [journal.Journal]. A table is a name that the session's
-// search_path finds, or "schema.table". Values come as bool, int64, float64,
-// []byte, [json.RawMessage], UTC [time.Time], or else as text.
-func (j *Journal) Row(ctx context.Context, table string, key []envelope.Column) (envelope.StoredRow, bool, error) {
-	asked := envelope.Row{Table: table, Op: envelope.RowDelete, Key: key}
-	if err := asked.Validate(); err != nil {
-		return envelope.StoredRow{}, false, err
-	}
-	var where []string
-	for i, c := range key {
-		where = append(where, fmt.Sprintf("%s = $%d", quoted(c.Name), i+1))
-	}
-	query := fmt.Sprintf("SELECT * FROM %s WHERE %s", tableName(table), strings.Join(where, " AND "))
-	row := envelope.StoredRow{Table: table, Key: slices.Clone(key)}
-	found := false
-	err := j.read(ctx, "row of "+table, func(ctx context.Context, conn *pgx.Conn) error {
-		// Not a prepared statement: "SELECT *" of one would fail once after
-		// each change of the table.
-		row.Columns = nil
-		rows, err := conn.Query(ctx, query, append([]any{pgx.QueryExecModeDescribeExec}, values(key)...)...)
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		if found = rows.Next(); found {
-			err = fillRow(&row, conn.TypeMap(), rows)
-		}
-		rows.Close()
-		return errors.Join(err, rows.Err())
-	})
-	switch {
-	case deterministic(err), err != nil && codeOf(err) == "" && strings.Contains(err.Error(), "encode"):
-		return envelope.StoredRow{}, false, fmt.Errorf("postgres: row of %s: %w: %w", table, journal.ErrInvalid, err)
-	case err != nil || !found:
-		return envelope.StoredRow{}, false, err
-	}
-	return row, true, nil
-}
-
-// fillRow reads the columns of a row that are not of its key.
-func fillRow(row *envelope.StoredRow, types *pgtype.Map, rows pgx.Rows) error {
-	versioned := false
-	raw := rows.RawValues()
-	for i, field := range rows.FieldDescriptions() {
-		if slices.ContainsFunc(row.Key, func(c envelope.Column) bool { return c.Name == field.Name }) {
-			continue
-		}
-		v, err := readValue(types, field.DataTypeOID, field.Format, raw[i])
-		if err != nil {
-			return err
-		}
-		if field.Name != envelope.RowVersionColumn {
-			row.Columns = append(row.Columns, envelope.Column{Name: field.Name, Value: v})
-			continue
-		}
-		version, ok := v.(int64)
-		row.Version, versioned = uint64(version), ok
-	}
-	if !versioned {
-		return envelope.Invalid("row table", row.Table, "has no integer column "+envelope.RowVersionColumn)
-	}
-	slices.SortFunc(row.Columns, func(a, b envelope.Column) int { return strings.Compare(a.Name, b.Name) })
-	return nil
-}
-
-// readValue decodes one value; it shares no memory with raw.
-func readValue(types *pgtype.Map, oid uint32, format int16, raw []byte) (any, error) {
-	if raw == nil {
-		return nil, nil
-	}
-	switch oid {
-	case pgtype.BoolOID:
-		return scan[bool](types, oid, format, raw)
-	case pgtype.Int2OID, pgtype.Int4OID, pgtype.Int8OID:
-		return scan[int64](types, oid, format, raw)
-	case pgtype.Float4OID, pgtype.Float8OID:
-		return scan[float64](types, oid, format, raw)
-	case pgtype.ByteaOID:
-		return scan[[]byte](types, oid, format, raw)
-	case pgtype.JSONOID, pgtype.JSONBOID:
-		text, err := scan[[]byte](types, oid, format, raw)
-		if err != nil {
-			return nil, err
-		}
-		return json.RawMessage(text.([]byte)), nil
-	case pgtype.TimestamptzOID, pgtype.TimestampOID, pgtype.DateOID:
-		t, err := scan[time.Time](types, oid, format, raw)
-		if err != nil {
-			return nil, err
-		}
-		return t.(time.Time).UTC(), nil
-	}
-	if format == pgtype.TextFormatCode {
-		return string(raw), nil
-	}
-	return scan[string](types, oid, format, raw)
-}
-
-func scan[T any](types *pgtype.Map, oid uint32, format int16, raw []byte) (any, error) {
-	var v T
-	err := types.Scan(oid, format, raw, &v)
-	return v, err
 }

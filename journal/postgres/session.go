@@ -20,8 +20,8 @@ const (
 	between = 50 * time.Millisecond
 
 	// idleCheck is after how long without use a connection is looked at
-	// before it is used: the server may have closed it long since, and then
-	// nothing was sent.
+	// before it is used: the server may have closed it long since, and a batch
+	// sent into it would have an unknown outcome.
 	idleCheck = 500 * time.Millisecond
 
 	// ending is how long a new connection waits for the end of an old one's
@@ -58,7 +58,7 @@ func newSession(j *Journal) *session { return &session{journal: j} }
 
 // get returns a connection that was good a moment ago.
 func (s *session) get() (*pgx.Conn, error) {
-	if s.conn != nil && !s.conn.IsClosed() && time.Since(s.used) > idleCheck && s.conn.PgConn().CheckConn() != nil {
+	if s.conn != nil && !s.conn.IsClosed() && time.Since(s.used) > idleCheck && !s.alive() {
 		s.drop() // nothing was sent since its last answer
 	}
 	if s.conn == nil || s.conn.IsClosed() {
@@ -74,6 +74,12 @@ func (s *session) get() (*pgx.Conn, error) {
 	}
 	s.used = time.Now()
 	return s.conn, nil
+}
+
+func (s *session) alive() bool {
+	ctx, cancel := context.WithTimeout(context.Background(), s.journal.opts.ConnectTimeout)
+	defer cancel()
+	return s.conn.Ping(ctx) == nil
 }
 
 func (s *session) connect() error {
@@ -111,6 +117,9 @@ func (j *Journal) dial(ctx context.Context) (*pgx.Conn, error) {
 	config.RuntimeParams["synchronous_commit"] = "on"
 	config.RuntimeParams["default_transaction_isolation"] = "read committed"
 	config.RuntimeParams["jit"] = "off"
+	// A statement for a group takes a millisecond to plan, and the plan is the
+	// same for every size: heads by key, and the rest by hash.
+	config.RuntimeParams["plan_cache_mode"] = "force_generic_plan"
 	// Locks that this process would hold while it is stopped stop others.
 	idle := j.opts.StatementTimeout + frozen
 	config.RuntimeParams["idle_in_transaction_session_timeout"] = strconv.FormatInt(idle.Milliseconds(), 10)

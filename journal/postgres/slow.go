@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/troupe-go/troupe/envelope"
 	"github.com/troupe-go/troupe/journal"
 )
 
@@ -37,6 +39,7 @@ func (l *lane) commitSlow(members []*member) {
 			l.answerSlow(members)
 			return
 		}
+		l.session.rollback()
 		l.journal.refusals.annul(l.number) // the decisions are made anew
 		var culprit *culpritError
 		switch code := codeOf(err); {
@@ -50,10 +53,16 @@ func (l *lane) commitSlow(members []*member) {
 		case errors.Is(err, errLost) && lost == 0:
 			lost++ // nothing was stored, and a new connection may do
 			continue
+		case code == codeLockTimeout && len(members) > 1:
+			if rest := l.refuseLocked(members, err); len(rest) < len(members) {
+				members = rest
+				continue
+			}
+		case code == codeReadOnly:
+			l.session.drop() // the next one may find the new primary
 		}
 		break
 	}
-	l.session.rollback()
 	switch {
 	case len(members) > 1 && deterministic(err):
 		half := len(members) / 2
@@ -75,10 +84,10 @@ func (l *lane) commitSlow(members []*member) {
 }
 
 // invalid is the error of a batch that the server refuses for what it holds.
-// The journal's own tables take every batch that is valid, and whose heads are
-// right, so without rows it is they that are not.
+// A key of the journal's own tables that exists although the head says that it
+// does not is damage.
 func invalid(m *member, err error) error {
-	if len(m.batch().Rows) == 0 {
+	if len(m.batch().Rows) == 0 && codeOf(err) == codeUnique {
 		return fmt.Errorf("postgres: batch %s: %w: %w", m.batch().ID, journal.ErrCorrupt, err)
 	}
 	return fmt.Errorf("postgres: batch %s: %w: %w", m.batch().ID, journal.ErrInvalid, err)
@@ -89,6 +98,58 @@ func (l *lane) answerSlow(members []*member) {
 		l.answer(m.route, m.result, m.err)
 	}
 	l.answered()
+}
+
+// refuseLocked refuses those of whose streams somebody else holds the head, and
+// answers them, after all waited in vain. It returns the others.
+func (l *lane) refuseLocked(members []*member, cause error) (rest []*member) {
+	held, err := l.heldStreams(members)
+	if err != nil {
+		return members
+	}
+	var refused []*member
+	for _, m := range members {
+		if !slices.ContainsFunc(m.route.streams, func(s envelope.Stream) bool { return held[s] }) {
+			rest = append(rest, m)
+			continue
+		}
+		m.result, m.err = journal.Result{}, typed("commit", cause)
+		l.refuse(m.route)
+		refused = append(refused, m)
+	}
+	l.answerSlow(refused)
+	return rest
+}
+
+// heldStreams are those whose heads are locked by somebody else.
+func (l *lane) heldStreams(members []*member) (map[envelope.Stream]bool, error) {
+	conn, err := l.session.get()
+	if err != nil {
+		return nil, err
+	}
+	defer l.session.rollback()
+	held := make(map[envelope.Stream]bool)
+	var types, ids []string
+	for _, m := range members {
+		for _, s := range m.route.streams {
+			if !held[s] {
+				held[s] = true
+				types, ids = append(types, s.Type), append(ids, s.ID)
+			}
+		}
+	}
+	ctx, cancel := l.deadline()
+	defer cancel()
+	rows, err := conn.Query(ctx, l.journal.sql.freeHeads, types, ids)
+	if err != nil {
+		return nil, err
+	}
+	var s envelope.Stream
+	_, err = pgx.ForEachRow(rows, []any{&s.Type, &s.ID}, func() error {
+		delete(held, s)
+		return nil
+	})
+	return held, err
 }
 
 // errLost reports a connection that was lost before the commit was sent.
@@ -132,7 +193,7 @@ func (l *lane) transact(members []*member) error {
 	if err := t.write(ctx, conn); err != nil {
 		return l.commitError(conn, err)
 	}
-	if t.events > 0 {
+	if t.events+len(t.columns.messages.ids) > 0 {
 		l.stored()
 	}
 	if t.receipts > 0 {

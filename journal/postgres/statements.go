@@ -9,7 +9,7 @@ import (
 type statements struct {
 	table func(name string) string
 
-	lockEvents, lockHeads, readHeads                            string
+	lockEvents, lockHeads, readHeads, freeHeads                 string
 	moveHeads, dropAbsent                                       string
 	insertEvents, insertReceipts, insertInbox, insertOutbox     string
 	insertSnapshot, dropSnapshot, truncate, insertBatch         string
@@ -30,19 +30,19 @@ const (
 	outboxNames   = "slot, message, kind, name, destination, key, content_type, codec, data, time, source_type, source_id, source_version, metadata"
 	snapshotNames = "type, id, version, schema, fingerprint, codec, data, time"
 
-	headTypes     = "text text bigint bigint bytea"
-	eventTypes    = "text text bigint smallint bytea timestamptz text bigint text bytea text"
-	receiptTypes  = "text text text bytea bigint text bytea timestamptz bigint"
-	inboxTypes    = "text text bytea bigint text bytea timestamptz bigint"
-	outboxTypes   = "smallint text smallint text text text text text bytea timestamptz text text bigint text"
-	snapshotTypes = "text text bigint bigint bigint text bytea timestamptz"
+	headTypes     = "text,text,bigint,bigint,bytea"
+	eventTypes    = "text,text,bigint,smallint,bytea,timestamptz,text,bigint,text,bytea,text"
+	receiptTypes  = "text,text,text,bytea,bigint,text,bytea,timestamptz,bigint"
+	inboxTypes    = "text,text,bytea,bigint,text,bytea,timestamptz,bigint"
+	outboxTypes   = "smallint,text,smallint,text,text,text,text,text,bytea,timestamptz,text,text,bigint,text"
+	snapshotTypes = "text,text,bigint,bigint,bigint,text,bytea,timestamptz"
 )
 
 // rowsOf is the parameters from $first on, an array for each column, as rows.
 func rowsOf(first int, types string) string {
 	var b strings.Builder
 	b.WriteString("unnest(")
-	for i, typ := range strings.Fields(types) {
+	for i, typ := range strings.Split(types, ",") {
 		if i > 0 {
 			b.WriteString(", ")
 		}
@@ -52,7 +52,7 @@ func rowsOf(first int, types string) string {
 	return b.String()
 }
 
-func width(types string) int { return len(strings.Fields(types)) }
+func width(types string) int { return strings.Count(types, ",") + 1 }
 
 // prefixed is names, each with a prefix: "r.type, r.id".
 func prefixed(prefix, names string) string {
@@ -99,10 +99,10 @@ func (s *statements) fast(parts int) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "WITH unit AS (SELECT * FROM %s AS u(%s, ord))", params(headTypes), headNames)
 	events := params(eventTypes)
-	fresh := ""
-	receipts, cut := "", 0
+	fresh, cut := "", 0
 	if parts&withReceipts != 0 {
-		receipts, cut = params(receiptTypes), n
+		receipts := params(receiptTypes)
+		cut = n
 		n++
 		fmt.Fprintf(&b, `, receipt AS (SELECT * FROM %s AS r(%s, ord)),
 			known AS MATERIALIZED (SELECT r.type, r.id FROM receipt r WHERE (SELECT x.stored FROM %s x
@@ -128,7 +128,7 @@ func (s *statements) fast(parts int) string {
 		%s)`, s.table("receipts"), receiptNames, prefixed("r.", receiptNames), on("g", "r"), replaceExpired("type, id, command", fmt.Sprint("$", cut)))
 	}
 	if parts&withMessages != 0 {
-		messages := params(outboxTypes + " text text")
+		messages := params(outboxTypes + ",text,text")
 		fmt.Fprintf(&b, `, message AS (
 		INSERT INTO %s (%s) SELECT %s FROM %s AS m(%[2]s, type, id, ord) JOIN gate g ON %[5]s ORDER BY m.ord)`,
 			s.table("outbox"), outboxNames, prefixed("m.", outboxNames), messages, on("g", "m"))
@@ -171,6 +171,13 @@ func newStatements(table func(string) string) statements {
 		SELECT r.type, r.id, 0, 0, '' FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS r(type, id, ord) ORDER BY r.ord
 		ON CONFLICT (type, id) DO UPDATE SET version = h.version
 		RETURNING type, id, version, first, batch`, heads)
+	// Streams whose heads nobody holds: those that do not exist, too.
+	s.freeHeads = fmt.Sprintf(`WITH free AS MATERIALIZED (SELECT h.type, h.id FROM %[1]s h
+			WHERE (h.type, h.id) IN (SELECT r.type COLLATE "C", r.id COLLATE "C" FROM unnest($1::text[], $2::text[]) AS r(type, id))
+			FOR UPDATE SKIP LOCKED)
+		SELECT type, id FROM free
+		UNION ALL SELECT r.type, r.id FROM unnest($1::text[], $2::text[]) AS r(type, id)
+			WHERE NOT EXISTS (SELECT FROM %[1]s h WHERE %[2]s)`, heads, on("h", "r"))
 	s.readHeads = fmt.Sprintf(`SELECT h.type, h.id, h.version, h.first, h.batch FROM unnest($1::text[], $2::text[]) AS r(type, id)
 		CROSS JOIN LATERAL (SELECT * FROM %s h WHERE %s OFFSET 0) h`, heads, on("h", "r"))
 	s.moveHeads = fmt.Sprintf(`UPDATE %s h SET version = r.version, events = r.events, batch = r.batch
