@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"net/url"
 	"os/exec"
 	"strings"
 	"sync"
@@ -193,8 +194,11 @@ func TestRestoredDumpGoesOnBehindWhatItHolds(t *testing.T) {
 	d.exec("CREATE DATABASE " + d.schema)
 	t.Cleanup(func() { d.exec("DROP DATABASE " + d.schema + " WITH (FORCE)") })
 	config := d.raw.Config()
-	restored := strings.Replace(d.url, "/"+config.Database, "/"+d.schema, 1)
-	require.NotEqual(t, d.url, restored)
+	other, err := url.Parse(d.url)
+	require.NoError(t, err)
+	require.Equal(t, "/"+config.Database, other.Path)
+	other.Path = "/" + d.schema
+	restored := other.String()
 	plain := func(url string) string {
 		return strings.Split(strings.Split(url, "&search_path")[0], "?search_path")[0]
 	}
