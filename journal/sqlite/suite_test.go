@@ -117,12 +117,13 @@ var reduced = raceDetector && os.Getenv("TROUPE_SOAK") != "1"
 
 // readsMuch are cases that read or write very many rows from one goroutine.
 // With the race detector they run in memory, and the other cases on a file.
-var readsMuch = []string{"ReadAllResumesByPosition", "SliceLimitCountsWhatIsYielded", "SlicesPartitionAllStreams"}
+var readsMuch = []string{"SlicesPartitionAllStreams"}
 
 // slowest are cases that only run without the race detector.
 var slowest = []string{
 	"LoadOfLongStream", "ReaderMayStopEarly", "LoadAfterAnyVersion", "ReadAllLimit", "ManyStreamsInOneBatch",
 	"MessagesAreReadByPosition", "CommitWaitsForCredit", "LargestBatchIsTaken", "ManyReceiptsAreFound",
+	"ReadAllResumesByPosition", "SliceLimitCountsWhatIsYielded", "QueuedSuccessorsOfAnyRefusalConflict", "EndedContextTakesNoBatchBack",
 }
 
 func TestSuite(t *testing.T) {
