@@ -132,3 +132,11 @@ CREATE TABLE settings (
 );
 
 INSERT INTO settings (xid_offset) VALUES (0);
+
+-- Leases on names, see package lock: who holds a name, and until when by the
+-- server's clock. One that has ended is free, whether or not it was swept.
+CREATE TABLE locks (
+    key   text        PRIMARY KEY COLLATE "C",
+    token text        NOT NULL COLLATE "C",
+    until timestamptz NOT NULL
+);

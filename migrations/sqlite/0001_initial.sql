@@ -106,3 +106,11 @@ CREATE TABLE batches (
     batch  BLOB    NOT NULL UNIQUE,
     stored INTEGER NOT NULL
 ) STRICT;
+
+-- Leases on names, see package lock: who holds a name, and until when by the
+-- machine's clock. One that has ended is free, whether or not it was swept.
+CREATE TABLE locks (
+    key   TEXT    PRIMARY KEY,
+    token TEXT    NOT NULL,
+    until INTEGER NOT NULL -- microseconds since 1970
+) STRICT;
