@@ -79,7 +79,7 @@ install_packages() {
 
 variable_postgres=TROUPE_POSTGRES_URL
 pgbin() { ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -V | tail -n 1; }
-url_postgres() { echo "postgres://postgres@127.0.0.1:$(port_of postgres)/postgres?sslmode=disable"; }
+url_postgres() { echo "postgres://postgres@127.0.0.1:$(port_of postgres)/troupe?sslmode=disable"; }
 install_postgres() { [ -x "$(pgbin)/postgres" ] || install_packages postgresql; }
 start_postgres() {
   local d=$dir/postgres as=() bin
@@ -99,6 +99,10 @@ start_postgres() {
     -c unix_socket_directories="$d" -c max_connections=300 -c max_prepared_transactions=16
 }
 ready_postgres() { "$(pgbin)/pg_isready" -q -t 2 -U postgres -h 127.0.0.1 -p "$(port_of postgres)"; }
+set_up_postgres() {
+  local psql=("$(pgbin)/psql" -X -q -h 127.0.0.1 -p "$(port_of postgres)" -U postgres -At)
+  [ -n "$("${psql[@]}" -c "select 1 from pg_database where datname = 'troupe'")" ] || "${psql[@]}" -c 'create database troupe'
+}
 stop_postgres() { stop postgres INT; } # "fast": it does not wait for clients
 
 # --- verbs
@@ -128,6 +132,7 @@ up() {
       fi
       sleep 0.1
     done
+    "set_up_$name"
     say "$name is ready on port $(port_of "$name")"
   done
   env_lines "$@"

@@ -15,18 +15,24 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
+	"github.com/troupe-go/troupe/internal/testenv"
 	"github.com/troupe-go/troupe/journal"
 	"github.com/troupe-go/troupe/journal/postgres"
 )
 
 // TestLateCommitsAreNotSkipped has writers that take their time between insert
-// and commit, some of whom roll back, beside a journal that appends. A reader by
-// position alone is the control: it must miss some, or the test shows nothing.
+// and commit, some of whom roll back, beside a journal that appends, and beside
+// strangers who leave transactions open, one of them in another database. A
+// reader by position alone is the control: it must miss some, or the test shows
+// nothing.
 func TestLateCommitsAreNotSkipped(t *testing.T) {
 	t.Parallel()
 	d := newDatabase(t)
 	j := d.open(nil)
-	const writers, each = 6, 60
+	const writers = 32
+	each := testenv.Count(20, 200)
+	defer d.stranger("")()
+	defer d.stranger("postgres")()
 	var stop atomic.Bool
 	seen, naive := map[string]int{}, map[int64]bool{}
 	var readers sync.WaitGroup
@@ -96,7 +102,7 @@ func TestLateCommitsAreNotSkipped(t *testing.T) {
 		})
 		all.Go(func() {
 			s := todo(fmt.Sprint("prompt", w))
-			for v := range uint64(2 * each) {
+			for v := range uint64(2 * each) { // while the late one waits
 				if _, err := journal.Commit(context.Background(), j, batch(events(s, v, 1))); err != nil {
 					t.Errorf("prompt writer: %v", err)
 					return
@@ -115,6 +121,21 @@ func TestLateCommitsAreNotSkipped(t *testing.T) {
 	}
 	require.Less(t, len(naive), total, "the control missed nothing, so the test shows nothing")
 	t.Logf("the control missed %d of %d", total-len(naive), total)
+}
+
+// stranger opens a transaction that has a number and does nothing more, in a
+// database, the journal's if that is empty. The returned function ends it.
+func (d *database) stranger(in string) (end func()) {
+	d.Helper()
+	config := d.raw.Config().Copy()
+	if in != "" {
+		config.Database = in
+	}
+	conn, err := pgx.ConnectConfig(context.Background(), config)
+	require.NoError(d, err)
+	_, err = conn.Exec(context.Background(), "BEGIN; SELECT pg_current_xact_id()")
+	require.NoError(d, err)
+	return func() { _ = conn.Close(context.Background()) } // which rolls back
 }
 
 func TestStrangersOpenTransactionStopsNoReader(t *testing.T) {
