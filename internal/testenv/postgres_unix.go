@@ -37,6 +37,13 @@ type Postgres struct {
 // the test is skipped.
 func StartPostgres(t testing.TB, settings ...string) *Postgres {
 	t.Helper()
+	return StartPostgresIn(t, "/tmp", settings...)
+}
+
+// StartPostgresIn is StartPostgres with the data in a folder of its own below
+// parent, which every user can reach.
+func StartPostgresIn(t testing.TB, parent string, settings ...string) *Postgres {
+	t.Helper()
 	bins, _ := filepath.Glob("/usr/lib/postgresql/*/bin") // the pattern is well-formed
 	slices.Sort(bins)
 	if len(bins) == 0 {
@@ -50,7 +57,7 @@ func StartPostgres(t testing.TB, settings ...string) *Postgres {
 		p.as = credential(t, "postgres")
 	}
 	// Not t.TempDir: the server's user has to reach it.
-	dir, err := os.MkdirTemp("/tmp", "troupe-postgres-") //nolint:usetesting // as said
+	dir, err := os.MkdirTemp(parent, "troupe-postgres-") //nolint:usetesting // as said
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -183,6 +190,16 @@ func (p *Postgres) children() (pids []int) {
 func alive(pid int, dir string) bool {
 	cwd, err := os.Readlink(fmt.Sprintf("/proc/%d/cwd", pid))
 	return err == nil && cwd == filepath.Join(dir, "data")
+}
+
+// Running reports whether the server's first process lives.
+func (p *Postgres) Running() bool {
+	select {
+	case <-p.ended:
+		return false
+	default:
+		return true
+	}
 }
 
 // Log is what the server logged last.
