@@ -293,7 +293,7 @@ func barePostgres(b *testing.B, committers int, messages bool) *bareGroup {
 	return newBareGroup(b, commits...)
 }
 
-// barePostgresEach is BEGIN, INSERT, INSERT, COMMIT for each event, each caller
+// barePostgresEach is BEGIN, two INSERTs and COMMIT for each event, each caller
 // on a connection of its own.
 func barePostgresEach(b *testing.B, callers int) func() figures {
 	b.Helper()
@@ -355,7 +355,7 @@ func BenchmarkOutbox(b *testing.B) {
 }
 
 // BenchmarkPostgresOneTransactionEach is W with a message at 1,000 aggregates
-// and 1,000 callers, beside BEGIN, INSERT, INSERT, COMMIT on 64 connections.
+// and 1,000 callers, beside BEGIN, two INSERTs and COMMIT on 64 connections.
 func BenchmarkPostgresOneTransactionEach(b *testing.B) {
 	comparison(b, asks(b, open(b, "postgres"), depositAndTell, 1000, 1000), barePostgresEach(b, 64))
 }
