@@ -217,10 +217,10 @@ func (c *committer) apply(g *group) {
 		c.journal.entries.Add(g.state.last - c.state.last)
 	}
 	c.state = g.state
-	c.publish()
 	if g.runsChanged {
 		c.replaceRuns(g.runInfos)
 	}
+	c.publish()
 	if cp := c.checkpoint; cp != nil && cp.work != nil {
 		heads.written(g.checkpointed)
 		cp.written += len(g.checkpointed)
@@ -238,6 +238,8 @@ func (c *committer) publish() {
 	c.journal.committed.Store(c.state.last)
 	c.journal.newest.Store(c.state.newest)
 	c.journal.messages.Store(c.state.messages)
+	c.journal.oldest.Store(c.oldestReceipt())
+	c.journal.swept.Store(c.state.swept)
 }
 
 // replaceRuns adopts the stored list of runs.

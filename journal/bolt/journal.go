@@ -33,6 +33,8 @@ type Journal struct {
 	committed atomic.Uint64
 	newest    atomic.Uint64 // that of the newest event, which committed may lie behind
 	messages  atomic.Uint64 // the same for messages
+	oldest    atomic.Uint64 // no receipt is looked for at a position below this one
+	swept     atomic.Uint64 // see state
 	groups    atomic.Uint64 // transactions that wrote entries
 	entries   atomic.Uint64 // what they wrote
 

@@ -19,7 +19,7 @@ type receiptKey [16]byte
 // hash is part of the stored format. It is a cryptographic one so that nobody
 // can make up an id that hides another's receipt.
 func makeReceiptKey(r *envelope.Receipt) receiptKey {
-	var scratch [1024]byte
+	var scratch [800]byte
 	buf := scratch[:0]
 	if r.IsMessage() {
 		buf = append(buf, 0) // no stream key begins so

@@ -17,7 +17,9 @@ import (
 // Scavenge implements [journal.Journal]. It goes through the truncated streams
 // in the order of their keys, the oldest records first. It reads a page beside
 // the committer, which then deletes it as one member of a group: a gap, an
-// entry of a few bytes, stays in place of neighbours that are gone.
+// entry of a few bytes, stays in place of neighbours that are gone, and a note
+// in place of a record whose receipts are within [Options.ReceiptRetention].
+// At the end it deletes the notes that are past it.
 func (j *Journal) Scavenge(ctx context.Context, archive func(context.Context, []envelope.Record) error) (int, error) {
 	if err := context.Cause(ctx); err != nil {
 		return 0, err
@@ -34,8 +36,11 @@ func (j *Journal) Scavenge(ctx context.Context, archive func(context.Context, []
 			return deleted, err
 		}
 		page, err := walk.next()
-		if err != nil || page == nil {
+		if err != nil {
 			return deleted, err
+		}
+		if page == nil {
+			return deleted, j.sweep(ctx)
 		}
 		if archive != nil && len(page.records) > 0 {
 			if err := archive(ctx, page.records); err != nil {
@@ -53,6 +58,9 @@ func (j *Journal) Scavenge(ctx context.Context, archive func(context.Context, []
 type cut struct {
 	records []envelope.Record // in the order of streams and versions
 	streams []cutStream
+
+	notes []uint64 // positions of notes that nobody needs
+	swept uint64   // there are no others up to this position; 0 says nothing
 }
 
 // cutStream is how far a cut reaches in one stream.
@@ -165,7 +173,7 @@ func (j *Journal) letGo(s envelope.Stream, after uint64, most int) (records []en
 // delete has the committer delete a page, and waits for it.
 func (j *Journal) delete(ctx context.Context, page *cut) error {
 	done := make(chan error, 1)
-	it := item{Events: 1, Bytes: 64 * (1 + len(page.records)), Value: submission{
+	it := item{Events: 1, Bytes: 64 * (1 + len(page.records) + len(page.notes)), Value: submission{
 		batch: &journal.Batch{}, cut: page, done: func(_ journal.Result, err error) { done <- err },
 	}}
 	for {
@@ -192,9 +200,17 @@ func (j *Journal) delete(ctx context.Context, page *cut) error {
 // it cannot be deleted; nothing is written then.
 func (c *committer) scavenge(g *group, page *cut) (refused, fatal error) {
 	gone, notes, refused := c.checkCut(g, page)
+	if refused == nil {
+		refused = c.checkSweep(g, page)
+	}
 	if refused != nil {
 		return refused, nil
 	}
+	if page.swept > g.state.swept {
+		g.state.swept, g.wrote = page.swept, true
+	}
+	gone = append(gone, page.notes...)
+	slices.Sort(gone)
 	for position, open := range notes {
 		if err := g.overwrite(position, appendNote(g.arena.reserve(receiptsBytes(open.receipts)), position, open)); err != nil {
 			return nil, err
@@ -223,7 +239,7 @@ func (c *committer) scavenge(g *group, page *cut) (refused, fatal error) {
 
 // checkCut reads the entries of a cut. Those in gone can go; of those in notes
 // something is needed: the receipts that came with them, and the id of their
-// batch. Both are in the order of positions.
+// batch.
 func (c *committer) checkCut(g *group, page *cut) (gone []uint64, notes map[uint64]*opening, err error) {
 	defer recoverCorrupt(&err)
 	keep := c.oldestReceipt()
@@ -249,7 +265,6 @@ func (c *committer) checkCut(g *group, page *cut) (gone []uint64, notes map[uint
 		}
 		notes[position] = open
 	}
-	slices.Sort(gone)
 	return gone, notes, nil
 }
 
