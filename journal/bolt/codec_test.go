@@ -198,10 +198,10 @@ func TestHeadsAndStateFailUnderAnotherKey(t *testing.T) {
 	require.ErrorIs(t, err, journal.ErrCorrupt)
 	want := state{last: 9, checkpoint: 3, spilled: 4, heads: 2, headsSum: 99, newest: 8, messages: 5, messagesSum: 6, rows: 7, rowsBytes: 8, rowsSum: 9, swept: 2}
 	stored := want.append(nil)
-	read, recognised, err := parseState(stored)
+	read, old, err := parseState(stored)
 	require.NoError(t, err)
 	require.Equal(t, want, read)
-	require.True(t, recognised)
+	require.False(t, old)
 	for i := range stored {
 		stored[i] ^= 0x10
 		_, _, err = parseState(stored)

@@ -1,6 +1,7 @@
 package bolt
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"iter"
@@ -279,6 +280,9 @@ func (r *streamReader) readBlock(log *logReader, found *[blockVersions]located) 
 	entries := found[:last-r.next+1]
 	for version := last; version >= r.next; version-- {
 		e, err := entryAt(log, r.stream, position, version)
+		if version == r.head.first && (err != nil || !e.beginsHistory()) {
+			err = fmt.Errorf("bolt: stream %s begins at version %d: %w: %w", r.stream, version, journal.ErrHistoryGone, cmp.Or(err, corrupt("it is %q", e.name)))
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -286,6 +290,12 @@ func (r *streamReader) readBlock(log *logReader, found *[blockVersions]located) 
 		position = e.prev
 	}
 	return entries, nil
+}
+
+// beginsHistory reports whether replay may begin with the entry.
+func (e *entry) beginsHistory() bool {
+	rec := envelope.Record{Name: string(e.name)}
+	return rec.BeginsHistory()
 }
 
 // entryAt reads the entry at position, which must be that version of s.

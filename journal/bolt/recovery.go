@@ -131,11 +131,11 @@ func (c *committer) rebuild(f *file) (err error) {
 		if err := verifyMeta(tx); err != nil {
 			return err
 		}
-		recognised := false
-		if c.state, recognised, err = parseState(tx.Bucket(bucketMeta).Get(keyState)); err != nil {
+		var old bool
+		if c.state, old, err = parseState(tx.Bucket(bucketMeta).Get(keyState)); err != nil {
 			return err
 		}
-		if !recognised {
+		if old {
 			if c.state.newest, err = newestEvent(tx, c.state.last); err != nil {
 				return err
 			}

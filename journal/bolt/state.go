@@ -41,9 +41,9 @@ func (s *state) append(buf []byte) []byte {
 	return binary.BigEndian.AppendUint32(buf, keyedCRC(keyState, buf[start:]))
 }
 
-// parseState reads what append wrote. That of format 1 ends after the heads;
-// recognised says that it is one of format 2.
-func parseState(value []byte) (s state, recognised bool, err error) {
+// parseState reads what append wrote. old says that it is a state of format 1,
+// which ends after the heads.
+func parseState(value []byte) (s state, old bool, err error) {
 	n := len(value) - 4
 	if n != stateBytes-4 && n != stateBytesOld-4 || binary.BigEndian.Uint32(value[n:]) != keyedCRC(keyState, value[:n]) {
 		return state{}, false, corrupt("state")
@@ -57,5 +57,5 @@ func parseState(value []byte) (s state, recognised bool, err error) {
 		return state{}, false, corrupt("state: checkpoint %d, spilled %d, last position %d, newest event %d, swept %d",
 			s.checkpoint, s.spilled, s.last, s.newest, s.swept)
 	}
-	return s, n == stateBytes-4, nil
+	return s, n == stateBytesOld-4, nil
 }
