@@ -61,7 +61,7 @@ func (c *committer) checkpointDue() bool {
 func (c *committer) beginCheckpoint() {
 	cp := &checkpoint{mark: c.state.last, prepared: make(chan prepared, 1)}
 	streams := c.ram.heads.cut()
-	sealed := c.ram.receipts.seal()
+	sealed := c.ram.receipts.seal(c.state.spilled + 1)
 	job := prepareJob{
 		journal: c.journal, ram: c.ram, streams: streams, sealed: sealed,
 		runs: slices.Clone(c.runs), window: uint64(c.opts.ReceiptWindow),
@@ -136,12 +136,12 @@ func (c *committer) writeHeads(tx *bbolt.Tx, g *group, streams []envelope.Stream
 		switch {
 		case old == nil:
 			g.state.heads++
-		case len(old) != headBytes:
+		case len(old) != headBytes && len(old) != truncatedHeadBytes:
 			return corrupt("head of stream %s", s)
 		default:
 			g.state.headsSum -= uint64(headSum(old))
 		}
-		value := appendHead(g.arena.reserve(headBytes), key, h.head)
+		value := appendHead(g.arena.reserve(truncatedHeadBytes), key, h.head)
 		g.arena.keep(value)
 		g.state.headsSum += uint64(headSum(value))
 		if err := bucket.Put(key, value); err != nil {

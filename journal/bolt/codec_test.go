@@ -114,7 +114,7 @@ func FuzzEntry(f *testing.F) {
 func sampleRun(n int) (runInfo, []runEntry, []byte) {
 	entries := make([]runEntry, n)
 	for i := range entries {
-		key := makeReceiptKey(envelope.Stream{Type: "todo", ID: "1"}, fmt.Sprint(i))
+		key := makeReceiptKey(&envelope.Receipt{Stream: envelope.Stream{Type: "todo", ID: "1"}, ID: fmt.Sprint(i)})
 		high, low := key.words()
 		entries[i] = runEntry{high, low, uint64(i) + 1}
 	}
@@ -132,10 +132,10 @@ func TestRunFindsWhatItHolds(t *testing.T) {
 		require.Equal(t, info, r.runInfo)
 		passed := 0
 		for i := range n {
-			require.Equal(t, uint64(i)+1, r.find(makeReceiptKey(envelope.Stream{Type: "todo", ID: "1"}, fmt.Sprint(i))))
+			require.Equal(t, uint64(i)+1, r.find(makeReceiptKey(&envelope.Receipt{Stream: envelope.Stream{Type: "todo", ID: "1"}, ID: fmt.Sprint(i)})))
 		}
 		for i := range 10_000 {
-			key := makeReceiptKey(envelope.Stream{Type: "todo", ID: "2"}, fmt.Sprint(i))
+			key := makeReceiptKey(&envelope.Receipt{Stream: envelope.Stream{Type: "todo", ID: "2"}, ID: fmt.Sprint(i)})
 			require.Zero(t, r.find(key))
 			if passesFilter(&r, key) {
 				passed++
@@ -196,14 +196,15 @@ func TestHeadsAndStateFailUnderAnotherKey(t *testing.T) {
 	require.Equal(t, h, got)
 	_, err = parseHead(appendStreamKey(nil, envelope.Stream{Type: "tod", ID: "o1"}), value)
 	require.ErrorIs(t, err, journal.ErrCorrupt)
-	want := state{last: 9, checkpoint: 3, spilled: 4, heads: 2, headsSum: 99}
+	want := state{last: 9, checkpoint: 3, spilled: 4, heads: 2, headsSum: 99, newest: 8, messages: 5, messagesSum: 6, rows: 7, rowsBytes: 8, rowsSum: 9, swept: 2}
 	stored := want.append(nil)
-	read, err := parseState(stored)
+	read, old, err := parseState(stored)
 	require.NoError(t, err)
 	require.Equal(t, want, read)
+	require.False(t, old)
 	for i := range stored {
 		stored[i] ^= 0x10
-		_, err = parseState(stored)
+		_, _, err = parseState(stored)
 		require.ErrorIs(t, err, journal.ErrCorrupt)
 		stored[i] ^= 0x10
 	}

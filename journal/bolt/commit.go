@@ -59,6 +59,8 @@ type group struct {
 	runsChanged  bool
 	checkpointed []envelope.Stream // whose heads are written
 
+	formerRows map[string][]byte // what the group's rows were before it
+
 	sub       *bbolt.Bucket // of the log, for positions of number subNumber
 	subNumber uint64
 
@@ -153,6 +155,9 @@ func (c *committer) transact(heads int) (err error) {
 		return err
 	}
 	number := uint64(tx.ID())
+	if g.formerRows != nil {
+		c.ram.rows.set(g.formerRows)
+	}
 	if err := tx.Commit(); err != nil {
 		return err
 	}
@@ -202,16 +207,20 @@ func (c *committer) apply(g *group) {
 		heads.set(s, h)
 	}
 	heads.mu.Unlock()
-	changed := g.state.last != c.state.last
-	if changed {
+	if g.formerRows != nil {
+		c.ram.rows.set(nil)
+	}
+	changed := g.state.messages != c.state.messages
+	if g.state.last != c.state.last {
+		changed = true
 		c.journal.groups.Add(1)
 		c.journal.entries.Add(g.state.last - c.state.last)
 	}
 	c.state = g.state
-	c.journal.committed.Store(c.state.last)
 	if g.runsChanged {
 		c.replaceRuns(g.runInfos)
 	}
+	c.publish()
 	if cp := c.checkpoint; cp != nil && cp.work != nil {
 		heads.written(g.checkpointed)
 		cp.written += len(g.checkpointed)
@@ -222,6 +231,15 @@ func (c *committer) apply(g *group) {
 	if changed {
 		c.journal.announce()
 	}
+}
+
+// publish says how far readers may see.
+func (c *committer) publish() {
+	c.journal.committed.Store(c.state.last)
+	c.journal.newest.Store(c.state.newest)
+	c.journal.messages.Store(c.state.messages)
+	c.journal.oldest.Store(c.oldestReceipt())
+	c.journal.swept.Store(c.state.swept)
 }
 
 // replaceRuns adopts the stored list of runs.
@@ -340,4 +358,5 @@ func (g *group) release() {
 	g.runs, g.runsOpened = nil, false
 	g.runInfos, g.checkpointed = nil, nil
 	g.wrote, g.runsChanged = false, false
+	g.formerRows = nil // readers may still have it
 }

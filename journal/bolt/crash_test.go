@@ -25,10 +25,18 @@ func crashOptions() *bolt.Options {
 	return &bolt.Options{CheckpointEvents: 2_000, ReceiptWindow: 1_000, Logger: slog.New(slog.DiscardHandler)}
 }
 
+// expecting demands that the row is at version, or absent.
+func expecting(version uint64, row envelope.Row) envelope.Row {
+	row.Expected = &version
+	return row
+}
+
 // childLoad commits batches from many goroutines until it is killed, and
 // reports each one that was acknowledged. A batch has a tag; each of its
-// events says "tag i/n", and its receipt is named after it. It goes to the
-// worker's own stream, and sometimes to one that all share.
+// events says "tag i/n", and its receipt, message, row and message receipt are
+// named after it. It goes to the worker's own stream, and sometimes to one that
+// all share, or to one that it truncates and that is scavenged meanwhile. A row
+// counts the worker's batches.
 func childLoad() error {
 	j, err := bolt.Open(os.Getenv("JOURNAL"), crashOptions())
 	if err != nil {
@@ -47,6 +55,17 @@ func childLoad() error {
 			}
 		})
 	}
+	wg.Go(func() {
+		for {
+			if _, err := j.Scavenge(ctx, nil); err != nil {
+				select {
+				case failures <- err:
+				default:
+				}
+				return
+			}
+		}
+	})
 	go wg.Wait()
 	return <-failures
 }
@@ -58,9 +77,15 @@ func work(ctx context.Context, j *bolt.Journal, round string, worker int) error 
 		return err
 	}
 	version := latest.Version
+	row, _, err := j.Row(ctx, "counters", counter(own.ID, 0).Key)
+	if err != nil {
+		return err
+	}
+	stored := row.Version
 	for turn := 0; ; turn++ {
 		tag := fmt.Sprintf("%s-%d-%d", round, worker, turn)
 		n := 1 + turn%3
+		cut := todo(fmt.Sprint("cut-", worker))
 		b := &journal.Batch{ID: journal.NewBatchID(), Appends: []journal.Append{tagged(own, version, n, tag, 0, n)}}
 		if turn%16 == 0 {
 			latest, err := j.LoadLatest(ctx, shared)
@@ -69,10 +94,23 @@ func work(ctx context.Context, j *bolt.Journal, round string, worker int) error 
 			}
 			b.Appends = []journal.Append{tagged(own, version, n, tag, 0, n+2), tagged(shared, latest.Version, 2, tag, n, n+2)}
 		}
+		widen(b, tag)
+		b.Rows = append(b.Rows, counter(tag, int64(n)), expecting(stored, counter(own.ID, int64(stored+1))))
+		if turn%8 == 0 { // lets go of all that it wrote there before
+			latest, err := j.LoadLatest(ctx, cut)
+			if err != nil {
+				return err
+			}
+			a := events(cut, latest.Version, 2)
+			b.Appends = append(b.Appends, a)
+			a.Records[1].Name = envelope.BaselineName
+			b.Truncates = append(b.Truncates, journal.Truncate{Stream: cut, Before: latest.Version + 2})
+		}
 		_, err := journal.Commit(ctx, j, receipt(b, own, tag))
 		switch {
 		case err == nil:
 			version += uint64(n)
+			stored++
 			testenv.Report("%s", tag)
 		case !errors.Is(err, journal.ErrConflict):
 			return err
@@ -100,6 +138,9 @@ func requireAcknowledged(t *testing.T, path string, acknowledged map[string]bool
 	records, err := readAll(t, j)
 	require.NoError(t, err)
 	for _, rec := range records {
+		if strings.HasPrefix(rec.Stream.ID, "cut-") {
+			continue
+		}
 		versions[rec.Stream]++
 		require.Equal(t, versions[rec.Stream], rec.Version, "a gap in stream %s", rec.Stream)
 		tag, part, _ := strings.Cut(string(rec.Data), " ")
@@ -122,6 +163,7 @@ func requireAcknowledged(t *testing.T, path string, acknowledged map[string]bool
 		require.NoError(t, err)
 		require.Equal(t, version, latest.Version)
 	}
+	requireParts(t, j, stored)
 	checked := 0
 	for tag := range stored { // in random order: a sample
 		worker := strings.Split(tag, "-")[1]
@@ -131,6 +173,47 @@ func requireAcknowledged(t *testing.T, path string, acknowledged map[string]bool
 		if checked++; checked == 500 {
 			break
 		}
+	}
+}
+
+// requireParts demands that the stored batches have all their parts, and that
+// nothing is there of any other.
+func requireParts(t *testing.T, j *bolt.Journal, stored map[string]int) {
+	t.Helper()
+	messages, err := outbox(t, j)
+	require.NoError(t, err)
+	require.Len(t, messages, len(stored))
+	batches, cuts := map[string]uint64{}, map[string]uint64{} // by worker
+	for i, m := range messages {
+		require.EqualValues(t, i+1, m.Position)
+		require.Contains(t, stored, m.ID, "a message without its batch")
+		var round, turn int
+		var worker string
+		_, err := fmt.Sscanf(strings.ReplaceAll(m.ID, "-", " "), "%d %s %d", &round, &worker, &turn)
+		require.NoError(t, err)
+		if batches[worker]++; turn%8 == 0 {
+			cuts[worker]++
+		}
+		if i%16 != 0 {
+			continue // a sample
+		}
+		_, found, err := j.MessageReceipt(t.Context(), "load", m.ID)
+		require.NoError(t, err)
+		require.True(t, found, "the receipt of message %s is lost", m.ID)
+		row, found, err := j.Row(t.Context(), "counters", counter(m.ID, 0).Key)
+		require.NoError(t, err)
+		require.True(t, found, "the row of batch %s is lost", m.ID)
+		require.EqualValues(t, 1, row.Version)
+	}
+	for worker, n := range batches {
+		row, _, err := j.Row(t.Context(), "counters", counter("worker-"+worker, 0).Key)
+		require.NoError(t, err)
+		require.Equal(t, n, row.Version, "batches of worker %s", worker)
+		latest, err := j.LoadLatest(t.Context(), todo("cut-"+worker))
+		require.NoError(t, err)
+		require.Equal(t, 2*cuts[worker], latest.Version, "truncations of worker %s", worker)
+		require.Equal(t, max(latest.Version, 1), latest.First)
+		require.Len(t, load(t, j, latest.Stream, latest.First-1), min(1, int(latest.Version)))
 	}
 }
 

@@ -7,16 +7,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/troupe-go/troupe/envelope"
 	"github.com/troupe-go/troupe/internal/testenv"
 	"github.com/troupe-go/troupe/journal"
 	"github.com/troupe-go/troupe/journal/bolt"
-	"github.com/troupe-go/troupe/snapshot"
 )
 
 // copyFile copies a file as a crash of this moment would leave it, and returns
@@ -29,108 +26,6 @@ func copyFile(t testing.TB, path string) string {
 	require.NoError(t, os.WriteFile(copied, bytes.TrimRight(content, "\x00"), 0o600))
 	require.NoError(t, os.Truncate(copied, int64(len(content))))
 	return copied
-}
-
-// history is what a file holds: enough to tell whether what is read is true.
-type history struct {
-	records  []envelope.Record // in the order of positions
-	versions map[envelope.Stream]uint64
-	receipts map[string]bool
-	content  []byte // of the file
-}
-
-// makeHistory fills a file and returns its content, closed or as a crash would
-// leave it.
-func makeHistory(t *testing.T, clean bool) *history {
-	t.Helper()
-	path := newPath(t)
-	h := &history{versions: map[envelope.Stream]uint64{}, receipts: map[string]bool{}}
-	j := open(t, path, &bolt.Options{CheckpointEvents: 400, ReceiptWindow: 120})
-	for i := range 600 {
-		s := todo(fmt.Sprint(i * i % 37))
-		b := batch(events(s, h.versions[s], 1+i%3, "and some more to fill the pages"))
-		if i%2 == 0 {
-			receipt(b, todo("1"), fmt.Sprint(i))
-			h.receipts[fmt.Sprint(i)] = true
-		}
-		h.versions[s] += uint64(1 + i%3)
-		if i%20 == 0 {
-			b.Snapshots = append(b.Snapshots, snapshot.Snapshot{Stream: s, Version: h.versions[s], Schema: 1, Codec: "json", Data: bytes.Repeat([]byte("s"), 200)})
-		}
-		commit(t, j, b)
-	}
-	var err error
-	h.records, err = readAll(t, j)
-	require.NoError(t, err)
-	if clean {
-		require.NoError(t, j.Close())
-	}
-	h.content, err = os.ReadFile(path)
-	require.NoError(t, err)
-	return h
-}
-
-// check opens a damaged file. It may be refused as corrupt; what is served is
-// true: the records are the first ones of the history, all but the last commit
-// at least, and every stream, snapshot and receipt is what they say, or corrupt.
-// It reports what became of the file.
-func (h *history) check(t *testing.T, path string) (verdict string) {
-	j, err := bolt.Open(path, nil)
-	if err != nil {
-		if !strings.Contains(err.Error(), "this program knows format 1") { // its number has no checksum
-			require.ErrorIs(t, err, journal.ErrCorrupt)
-		}
-		return "refused"
-	}
-	defer j.Close()
-	verdict = "whole"
-	partly := func(err error) bool {
-		if err == nil {
-			return false
-		}
-		require.ErrorIs(t, err, journal.ErrCorrupt)
-		verdict = "partly"
-		return true
-	}
-	records, err := readAll(t, j)
-	stopped := partly(err)
-	require.LessOrEqual(t, len(records), len(h.records))
-	for i := range records {
-		require.Equal(t, h.records[i], records[i])
-	}
-	lost := 0
-	if !stopped {
-		lost = len(h.records) - len(records)
-		require.LessOrEqual(t, lost, 3, "more than the last commit is gone")
-	}
-	for s, version := range h.versions {
-		read, err := loadAll(t, j, s, 0)
-		if !partly(err) {
-			require.LessOrEqual(t, len(read), int(version))
-			require.LessOrEqual(t, int(version)-len(read), 3, "stream %s", s)
-			if lost == 0 && !stopped {
-				require.Len(t, read, int(version), "stream %s", s)
-			}
-		}
-		latest, err := j.LoadLatest(t.Context(), s)
-		if !partly(err) && latest.Snapshot != nil {
-			require.Equal(t, bytes.Repeat([]byte("s"), 200), latest.Snapshot.Data)
-		}
-	}
-	missing := 0
-	for id := range h.receipts {
-		r, ok, err := j.Receipt(t.Context(), todo("1"), id)
-		if partly(err) {
-			continue
-		}
-		if !ok {
-			missing++
-			continue
-		}
-		require.Equal(t, "reply "+id, string(r.Reply))
-	}
-	require.LessOrEqual(t, missing, 1, "receipts missing beyond the last commit")
-	return verdict
 }
 
 func TestBitFlips(t *testing.T) {

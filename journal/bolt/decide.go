@@ -9,6 +9,10 @@ import (
 // answer to it alone; it wrote nothing then. fatal means that the transaction
 // is beyond use.
 func (c *committer) decide(g *group, it *item) (result journal.Result, refused, fatal error) {
+	if it.Value.cut != nil {
+		refused, fatal = c.scavenge(g, it.Value.cut)
+		return result, refused, fatal
+	}
 	stored, refused := c.check(g, it)
 	if refused != nil {
 		c.refuse(it)
@@ -16,7 +20,7 @@ func (c *committer) decide(g *group, it *item) (result journal.Result, refused, 
 	if stored || refused != nil {
 		return journal.Result{}, refused, nil
 	}
-	result, fatal = c.write(g, it.Value.batch)
+	result, fatal = c.write(g, &it.Value)
 	return result, nil, fatal
 }
 
@@ -59,7 +63,10 @@ func (c *committer) check(g *group, it *item) (stored bool, refused error) {
 			return false, err
 		}
 	}
-	return false, nil
+	if err := g.checkMessages(b); err != nil {
+		return false, err
+	}
+	return false, g.checkRows(b)
 }
 
 // gate refuses a batch that expects another version than the stream has, or
@@ -116,103 +123,75 @@ func (c *committer) checkReceipts(g *group, it *item) error {
 // receipt finds the stored receipt of the same command as wanted, those of the
 // group included, and the batch that it was stored with.
 func (c *committer) receipt(g *group, key receiptKey, wanted *envelope.Receipt) (r envelope.Receipt, batch journal.BatchID, ok bool, err error) {
-	position, ok := c.ram.receipts.peek(key)
-	if !ok {
-		if !g.runsOpened {
-			if g.runs, err = openRuns(g.tx, &c.ram.verified); err != nil {
-				return r, batch, false, err
-			}
-			g.runsOpened = true
-		}
-		if position = findInRuns(g.runs, key); position == 0 {
-			return r, batch, false, nil
-		}
+	position, err := c.findReceipt(g, key)
+	if err != nil || position == 0 {
+		return r, batch, false, err
 	}
-	return readReceipt(g.log, position, wanted.Stream, wanted.ID)
+	return readReceipt(g.log, position, wanted)
+}
+
+// findReceipt is the position of what key stands for, and 0 if it is unknown.
+func (c *committer) findReceipt(g *group, key receiptKey) (position uint64, err error) {
+	if position, ok := c.ram.receipts.peek(key); ok {
+		return position, nil
+	}
+	if !g.runsOpened {
+		if g.runs, err = openRuns(g.tx, &c.ram.verified); err != nil {
+			return 0, err
+		}
+		g.runsOpened = true
+	}
+	return findInRuns(g.runs, key), nil
 }
 
 // isStored reports whether b was stored when it was submitted before: its id
-// is in the first entry that it wrote, and a batch is stored as a whole. One
-// that wrote no entry is simply decided again.
+// is in the first entry that it wrote and in its messages, and a batch is
+// stored as a whole. One that wrote neither is simply decided again.
 func (c *committer) isStored(g *group, it *item) (bool, error) {
 	b := it.Value.batch
-	switch {
-	case len(b.Appends) > 0:
-		first := &b.Appends[0]
-		h, err := c.head(g, first.Stream)
-		if err != nil || h.version <= first.Expected {
+	for i := range b.Appends {
+		a := &b.Appends[i]
+		h, err := c.head(g, a.Stream)
+		last := a.Expected + uint64(len(a.Records))
+		if err != nil || h.version < last {
 			return false, err
 		}
-		e, err := entryOf(g.log, first.Stream, h, first.Expected+1)
-		return err == nil && e.opens && e.batch == b.ID, err
-	case len(b.Receipts) > 0:
-		first := &b.Receipts[0]
-		_, batch, ok, err := c.receipt(g, it.Value.receiptKey(0), first)
-		return ok && batch == b.ID, err
-	}
-	return false, nil
-}
-
-// write stores b, which passed all checks just now, in the transaction.
-func (c *committer) write(g *group, b *journal.Batch) (result journal.Result, err error) {
-	open := &opening{batch: b.ID, receipts: b.Receipts}
-	first := g.state.last + 1
-	for i := range b.Appends {
-		a, h := &b.Appends[i], g.gates[i]
-		for k := range a.Records {
-			position := g.state.last + 1
-			room := entryBytes(&a.Records[k])
-			if open != nil {
-				room += receiptsBytes(open.receipts)
-			}
-			value := appendEvent(g.arena.reserve(room), position, &a.Records[k], h, open)
-			if err := g.put(position, value); err != nil {
-				return result, err
-			}
-			h, open = h.after(position), nil
-		}
-		g.heads[a.Stream] = h
-		result.Position = journal.Position{Seq: g.state.last}
-	}
-	if open != nil && len(b.Receipts) > 0 {
-		position := g.state.last + 1
-		value := appendNote(g.arena.reserve(receiptsBytes(b.Receipts)), position, open)
-		if err := g.put(position, value); err != nil {
-			return result, err
-		}
-	}
-	if len(b.Receipts) > 0 {
-		c.ram.receipts.add(g.keys, first) // checkReceipts made the keys
-	}
-	for _, s := range b.DropSnapshots {
-		if err := g.dropSnapshot(s); err != nil {
-			return result, err
-		}
-	}
-	for i := range b.Snapshots {
-		if err := c.writeSnapshot(g, &b.Snapshots[i]); err != nil {
-			return result, err
-		}
-	}
-	return result, nil
-}
-
-// put appends an entry to the log.
-func (g *group) put(position uint64, value []byte) error {
-	g.arena.keep(value)
-	if number := position / positionsPerBucket; g.sub == nil || number != g.subNumber {
-		name := uint64Key(number)
-		sub, err := g.tx.Bucket(bucketLog).CreateBucketIfNotExists(name[:])
+		gone, err := g.scavenged(a.Stream, h)
 		if err != nil {
-			return err
+			return false, err
 		}
-		sub.FillPercent = 1 // positions only grow
-		g.sub, g.subNumber = sub, number
+		if last > gone { // else another part tells
+			return wroteEntry(g.log, b.ID, a.Stream, h, max(a.Expected, gone)+1)
+		}
 	}
-	key := uint64Key(position)
-	if err := g.sub.Put(key[:], value); err != nil {
-		return err
+	for i := range b.Receipts {
+		_, batch, ok, err := c.receipt(g, it.Value.receiptKey(i), &b.Receipts[i])
+		if err != nil || ok && batch == b.ID {
+			return err == nil, err
+		}
 	}
-	g.state.last, g.wrote = position, true
-	return nil
+	for i := range b.Messages {
+		if stored, err := g.isMessageStored(b.Messages[i].ID, b.ID); stored || err != nil {
+			return stored, err
+		}
+	}
+	if !onlyRows(b) {
+		return false, nil
+	}
+	position, err := c.findReceipt(g, it.Value.receiptKey(0))
+	if err != nil || position == 0 {
+		return false, err
+	}
+	e, err := g.log.entry(position)
+	return err == nil && e.batch == b.ID, err
+}
+
+// wroteEntry reports whether the event with that version of s came with the
+// batch: the batch's id is in its first entry, at most so many before.
+func wroteEntry(log *logReader, batch journal.BatchID, s envelope.Stream, h head, version uint64) (bool, error) {
+	e, position, err := entryOf(log, s, h, version)
+	for n := 0; err == nil && !e.opens && position > 1 && n < journal.MaxBatchRecords; n++ {
+		position, e, err = log.backward(position - 1)
+	}
+	return err == nil && e.opens && e.batch == batch, err
 }

@@ -78,7 +78,7 @@ func (d *decoder) rest() []byte {
 	return taken
 }
 
-// metadata takes an encoded metadata whole, for [entry.decodeMetadata].
+// metadata takes an encoded metadata whole, for [decodeMetadata].
 func (d *decoder) metadata() []byte {
 	start := d.buf
 	flags := d.byte()

@@ -19,7 +19,22 @@
 // its head backwards, a block at a time. A stream's head, which is all that the
 // gate needs, is kept in memory and written to its bucket by a checkpoint every
 // so many events; a reopened file replays what came after the last one.
-// docs/formats/bolt.md has the bytes.
+//
+// Messages lie in an outbox of their own, in the order of their positions, and
+// rows of read models under their keys; any table exists. What finds a message
+// by its id, and the rows, are buckets with random keys, of which a commit
+// rewrites a page for nearly every one: batches of events alone do not pay for
+// that. docs/formats/bolt.md has the bytes.
+//
+// # Truncation
+//
+// A truncated stream begins at its baseline from then on; the records before
+// lie in the log until [Journal.Scavenge] deletes them, a page at a time,
+// beside everything else. Their receipts stay for their retention. The file
+// does not shrink, and the deleted bytes stay in its free pages until those are
+// used again: this is not erasure. Who is in the middle of a stream whose
+// beginning is truncated and scavenged meanwhile gets an
+// [journal.ErrUnavailable], and loads it again.
 //
 // # What can go wrong
 //
@@ -33,6 +48,7 @@
 // full disk is an [journal.ErrUnavailable]; the journal serves again as soon as
 // there is room.
 //
-// A command's receipt is stored with its events and found again for
-// [Options.ReceiptRetention] at least.
+// The receipt of a command or a message is stored with its events and found
+// again for [Options.ReceiptRetention] at least. For as long, a batch of nothing
+// but rows is known by its id.
 package bolt

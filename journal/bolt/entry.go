@@ -2,16 +2,16 @@ package bolt
 
 import (
 	"encoding/binary"
-	"slices"
 	"time"
 
 	"github.com/troupe-go/troupe/envelope"
 	"github.com/troupe-go/troupe/journal"
 )
 
-// An entry is one value of the log: an event, or a note, which stands for a
-// batch that has receipts but no events. The first entry of a batch opens it:
-// it carries the batch's id and its receipts.
+// An entry is one value of the log: an event; a note, which stands for a batch
+// that has receipts, or rows, but no events, or for one whose first event was
+// scavenged; or a gap, which stands for entries that were scavenged. The first
+// entry of a batch opens it: it carries the batch's id and its receipts.
 type entry struct {
 	kind  byte
 	opens bool
@@ -20,6 +20,7 @@ type entry struct {
 	prev    uint64 // position of the stream's entry before this one; 0 if it is the first
 	block   uint64 // position of the newest earlier one with a version that is a multiple of blockVersions; 0 if none
 	version uint64
+	first   uint64 // the version that replay of the stream begins with; 0 if it was never truncated
 	micros  int64
 	schema  uint32
 
@@ -27,19 +28,23 @@ type entry struct {
 	typ, id, name, codec, metadata, data []byte
 
 	receipts []byte // encoded; see parseReceipts
+
+	gap uint64 // how many positions a gap stands for, its own included
 }
 
 const (
 	kindEvent = 1
 	kindNote  = 2
+	kindGap   = 3
 
-	flagOpens = 0x80 // in the byte of the kind
+	// In the byte of the kind.
+	flagOpens     = 0x80
+	flagTruncated = 0x40 // an event of a stream that was truncated, at this version or before
 
-	// Which parts of a record's metadata are there.
-	metaCorrelation = 1 << 0
-	metaCausation   = 1 << 1
-	metaCommand     = 1 << 2
-	metaKeys        = 1 << 3
+	// Whose receipt one in an entry is.
+	receiptOther   = 0 // of a command to a stream that is named
+	receiptOwn     = 1 // of a command to the entry's stream
+	receiptMessage = 2 // of a message to a consumer that is named
 )
 
 // opening is what a batch's first entry carries beside the event.
@@ -49,13 +54,21 @@ type opening struct {
 }
 
 // appendEvent appends the entry of rec, to be stored at position, behind the
-// stream's head h. open is nil unless it is the batch's first.
+// stream's head h, whose first may be this very version. open is nil unless it
+// is the batch's first.
 func appendEvent(buf []byte, position uint64, rec *envelope.Record, h head, open *opening) []byte {
 	start := len(buf)
-	buf = appendKind(buf, kindEvent, open)
+	kind := byte(kindEvent)
+	if h.first > 0 {
+		kind |= flagTruncated
+	}
+	buf = appendKind(buf, kind, open)
 	buf = appendBack(buf, position, h.position)
 	buf = appendBack(buf, position, h.block)
 	buf = binary.AppendUvarint(buf, rec.Version)
+	if h.first > 0 {
+		buf = binary.AppendUvarint(buf, rec.Version-h.first)
+	}
 	buf = binary.AppendVarint(buf, rec.Time.UnixMicro())
 	buf = appendString(buf, rec.Stream.Type)
 	buf = appendString(buf, rec.Stream.ID)
@@ -76,6 +89,14 @@ func appendNote(buf []byte, position uint64, open *opening) []byte {
 	start := len(buf)
 	buf = appendKind(buf, kindNote, open)
 	buf = appendReceipts(buf, open.receipts, envelope.Stream{})
+	return sealEntry(buf, start, position)
+}
+
+// appendGap appends the entry that stands for so many scavenged ones.
+func appendGap(buf []byte, position, count uint64) []byte {
+	start := len(buf)
+	buf = append(buf, format, kindGap)
+	buf = binary.AppendUvarint(buf, count)
 	return sealEntry(buf, start, position)
 }
 
@@ -100,46 +121,20 @@ func appendString(buf []byte, s string) []byte {
 	return append(buf, s...)
 }
 
-func appendMetadata(buf []byte, m *envelope.Metadata) []byte {
-	at := len(buf)
-	buf = append(buf, 0)
-	for _, named := range [...]struct {
-		bit   byte
-		value string
-	}{{metaCorrelation, m.CorrelationID}, {metaCausation, m.CausationID}, {metaCommand, m.CommandID}} {
-		if named.value != "" {
-			buf[at] |= named.bit
-			buf = appendString(buf, named.value)
-		}
-	}
-	if len(m.Keys) == 0 {
-		return buf
-	}
-	buf[at] |= metaKeys
-	var few [8]string
-	keys := few[:0]
-	for key := range m.Keys {
-		keys = append(keys, key)
-	}
-	slices.Sort(keys) // the same record gives the same bytes
-	buf = binary.AppendUvarint(buf, uint64(len(keys)))
-	for _, key := range keys {
-		buf = appendString(buf, key)
-		buf = appendString(buf, m.Keys[key])
-	}
-	return buf
-}
-
 // appendReceipts appends the number of receipts and each of them; a receipt of
 // stream own, which is nearly every one, does not repeat its name.
 func appendReceipts(buf []byte, receipts []envelope.Receipt, own envelope.Stream) []byte {
 	buf = binary.AppendUvarint(buf, uint64(len(receipts)))
 	for i := range receipts {
 		r := &receipts[i]
-		if r.Stream == own {
-			buf = append(buf, 1)
-		} else {
-			buf = append(buf, 0)
+		switch {
+		case r.IsMessage():
+			buf = append(buf, receiptMessage)
+			buf = appendString(buf, r.Consumer)
+		case r.Stream == own:
+			buf = append(buf, receiptOwn)
+		default:
+			buf = append(buf, receiptOther)
 			buf = appendString(buf, r.Stream.Type)
 			buf = appendString(buf, r.Stream.ID)
 		}
@@ -206,7 +201,7 @@ func parseEntry(position uint64, value []byte) (entry, error) {
 func parseBody(position uint64, body []byte) (entry, bool) {
 	d := decoder{buf: body}
 	kind := d.byte()
-	e := entry{kind: kind &^ flagOpens, opens: kind&flagOpens != 0}
+	e := entry{kind: kind &^ (flagOpens | flagTruncated), opens: kind&flagOpens != 0}
 	if e.opens {
 		copy(e.batch[:], d.take(uint64(len(e.batch))))
 	}
@@ -215,6 +210,13 @@ func parseBody(position uint64, body []byte) (entry, bool) {
 		e.prev = d.back(position)
 		e.block = d.back(position)
 		e.version = d.uvarint()
+		if kind&flagTruncated != 0 {
+			if back := d.uvarint(); back < e.version {
+				e.first = e.version - back
+			} else {
+				d.fail()
+			}
+		}
 		e.micros = d.varint()
 		e.typ = d.bytes()
 		e.id = d.bytes()
@@ -229,7 +231,12 @@ func parseBody(position uint64, body []byte) (entry, bool) {
 			return entry{}, false
 		}
 	case kindNote:
-		if !e.opens {
+		if kind != kindNote|flagOpens {
+			return entry{}, false
+		}
+	case kindGap:
+		e.gap = d.uvarint()
+		if kind != kindGap || e.gap == 0 || e.gap > positionsPerBucket-position%positionsPerBucket {
 			return entry{}, false
 		}
 	default:
@@ -243,7 +250,7 @@ func parseBody(position uint64, body []byte) (entry, bool) {
 
 // headAt is the stream's head right after this entry, stored at position.
 func (e *entry) headAt(position uint64) head {
-	return head{version: e.version - 1, block: e.block}.after(position)
+	return head{version: e.version - 1, block: e.block, first: e.first}.after(position)
 }
 
 // is reports whether the entry is an event of s.
@@ -261,10 +268,15 @@ func (e *entry) parseReceipts(yield func(envelope.Receipt) bool) bool {
 	d := decoder{buf: e.receipts}
 	for n := d.uvarint(); n > 0 && !d.failed; n-- {
 		var r envelope.Receipt
-		if d.byte() == 1 {
+		switch d.byte() {
+		case receiptOwn:
 			r.Stream = envelope.Stream{Type: string(e.typ), ID: string(e.id)}
-		} else {
+		case receiptOther:
 			r.Stream = envelope.Stream{Type: string(d.bytes()), ID: string(d.bytes())}
+		case receiptMessage:
+			r.Consumer = string(d.bytes())
+		default:
+			d.fail()
 		}
 		r.ID = string(d.bytes())
 		r.Version = d.uvarint()
@@ -282,28 +294,3 @@ func (e *entry) parseReceipts(yield func(envelope.Receipt) bool) bool {
 }
 
 func fromMicros(n int64) time.Time { return time.UnixMicro(n).UTC() }
-
-// decodeMetadata builds the metadata of an entry that parseEntry accepted.
-func (e *entry) decodeMetadata() envelope.Metadata {
-	var m envelope.Metadata
-	d := decoder{buf: e.metadata}
-	flags := d.byte()
-	if flags&metaCorrelation != 0 {
-		m.CorrelationID = string(d.bytes())
-	}
-	if flags&metaCausation != 0 {
-		m.CausationID = string(d.bytes())
-	}
-	if flags&metaCommand != 0 {
-		m.CommandID = string(d.bytes())
-	}
-	if flags&metaKeys != 0 {
-		n := d.uvarint()
-		m.Keys = make(map[string]string, min(n, envelope.MaxMetadataKeys))
-		for ; n > 0 && !d.failed; n-- {
-			key := string(d.bytes())
-			m.Keys[key] = string(d.bytes())
-		}
-	}
-	return m
-}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/troupe-go/troupe/envelope"
 	"github.com/troupe-go/troupe/internal/testenv"
 	"github.com/troupe-go/troupe/journal"
 	"github.com/troupe-go/troupe/journal/bolt"
@@ -33,8 +34,14 @@ func childFaulty() error {
 	}
 	testenv.Report("open")
 	s := todo("1")
+	first := uint64(1)
 	for version := range uint64(40) {
-		b := receipt(batch(events(s, version, 1)), s, fmt.Sprint(version))
+		b := widen(receipt(batch(events(s, version, 1)), s, fmt.Sprint(version)), fmt.Sprint(version))
+		b.Rows = []envelope.Row{expecting(version, counter("1", int64(version)))}
+		if version%10 == 9 {
+			truncate(b)
+			first = version + 1
+		}
 		for {
 			_, err := journal.Commit(ctx, j, b)
 			if err == nil {
@@ -62,8 +69,22 @@ func childFaulty() error {
 			}
 			records++
 		}
-		if records != int(version)+1 {
-			return fmt.Errorf("%d records are readable, want %d", records, version+1)
+		if records != int(version+2-first) {
+			return fmt.Errorf("%d records are readable, want %d", records, version+2-first)
+		}
+		row, _, err := j.Row(ctx, "counters", counter("1", 0).Key)
+		if err != nil || row.Version != version+1 {
+			return fmt.Errorf("row has version %d, want %d: %w", row.Version, version+1, err)
+		}
+		messages := 0
+		for _, err := range j.Messages(ctx, 0, 0) {
+			if err != nil {
+				return fmt.Errorf("messages: %w", err)
+			}
+			messages++
+		}
+		if messages != int(version)+1 {
+			return fmt.Errorf("%d messages are readable, want %d", messages, version+1)
 		}
 	}
 	return j.Close()
@@ -107,7 +128,16 @@ func TestFailingSyncs(t *testing.T) {
 		}
 		require.NoError(t, child.Wait(), "%v", f)
 		j := open(t, path, crashOptions())
-		require.Len(t, load(t, j, todo("1"), 0), 40, "%v", f)
+		all, err := readAll(t, j)
+		require.NoError(t, err)
+		require.Len(t, all, 40, "%v", f)
+		require.Len(t, load(t, j, todo("1"), 39), 1, "%v", f)
+		messages, err := outbox(t, j)
+		require.NoError(t, err)
+		require.Len(t, messages, 40, "%v", f)
+		row, _, err := j.Row(t.Context(), "counters", counter("1", 0).Key)
+		require.NoError(t, err)
+		require.EqualValues(t, 40, row.Version, "%v", f)
 		for version := range 40 {
 			_, ok, err := j.Receipt(t.Context(), todo("1"), fmt.Sprint(version))
 			require.NoError(t, err)

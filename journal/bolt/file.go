@@ -109,21 +109,26 @@ func (f *file) prepare(path string) error {
 	switch {
 	case err != nil:
 		return fmt.Errorf("bolt: open %s: %w", path, err)
-	case found && len(stored) == 4 && binary.BigEndian.Uint32(stored) == format:
-		return nil
 	case found && len(stored) == 4:
-		return fmt.Errorf("bolt: open %s: the file has format %d, this program knows format %d", path, binary.BigEndian.Uint32(stored), format)
+		switch number := binary.BigEndian.Uint32(stored); number {
+		case fileFormat:
+			return nil
+		case fileFormatOld:
+			return f.upgrade(path)
+		default:
+			return fmt.Errorf("bolt: open %s: the file has format %d, this program knows format %d", path, number, fileFormat)
+		}
 	case !empty:
 		return fmt.Errorf("bolt: open %s: the file is a bbolt database but not a journal: %w", path, journal.ErrCorrupt)
 	}
 	err = f.db.Update(func(tx *bbolt.Tx) error {
-		for _, name := range [][]byte{bucketLog, bucketHeads, bucketSnapshots, bucketReceipts, bucketMeta} {
+		for _, name := range allBuckets {
 			if _, err := tx.CreateBucket(name); err != nil {
 				return err
 			}
 		}
 		meta := tx.Bucket(bucketMeta)
-		if err := meta.Put(keyFormat, binary.BigEndian.AppendUint32(nil, format)); err != nil {
+		if err := meta.Put(keyFormat, binary.BigEndian.AppendUint32(nil, fileFormat)); err != nil {
 			return err
 		}
 		return meta.Put(keyState, (&state{}).append(nil))
@@ -134,6 +139,23 @@ func (f *file) prepare(path string) error {
 	}
 	if err != nil {
 		return fmt.Errorf("bolt: create %s: %w", path, err)
+	}
+	return nil
+}
+
+// upgrade makes the buckets that a file of format 1 lacks, and so keeps older
+// programs from it. Everything else stays as it is.
+func (f *file) upgrade(path string) error {
+	err := f.db.Update(func(tx *bbolt.Tx) error {
+		for _, name := range newBuckets {
+			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
+				return err
+			}
+		}
+		return tx.Bucket(bucketMeta).Put(keyFormat, binary.BigEndian.AppendUint32(nil, fileFormat))
+	})
+	if err != nil {
+		return fmt.Errorf("bolt: upgrade %s to format %d: %w", path, fileFormat, err)
 	}
 	return nil
 }

@@ -107,27 +107,38 @@ func (t *headTable) written(streams []envelope.Stream) {
 // storedHead reads the head of s from the file; a stream that is not there has
 // the zero head.
 func storedHead(tx *bbolt.Tx, s envelope.Stream) (head, error) {
-	bucket := tx.Bucket(bucketHeads)
-	if bucket == nil {
-		return head{}, corrupt("bucket heads is missing")
-	}
 	key := streamKey(s)
+	value, err := lookup(tx, bucketHeads, key)
+	if err != nil || value == nil {
+		return head{}, err
+	}
+	return parseHead(key, value)
+}
+
+// lookup is the value of a key in one of the buckets whose keys have no order
+// in time, and nil if it is absent.
+//
+// It is absent if its neighbours say so: a damaged key in an inner page leads
+// elsewhere, and a stream that seems new could fork.
+func lookup(tx *bbolt.Tx, name, key []byte) ([]byte, error) {
+	bucket := tx.Bucket(name)
+	if bucket == nil {
+		return nil, corrupt("bucket %s is missing", name)
+	}
 	cursor := bucket.Cursor()
 	found, value := cursor.Seek(key)
 	if bytes.Equal(found, key) {
-		return parseHead(key, value)
+		return value, nil
 	}
-	// It is absent if its neighbours say so: a damaged key in an inner page
-	// leads elsewhere, and a stream that seems new could fork.
 	if found != nil && bytes.Compare(found, key) < 0 {
-		return head{}, corrupt("head of stream %s: looked for behind %q", s, found)
+		return nil, corrupt("bucket %s: key %q looked for behind %q", name, key, found)
 	}
 	before, _ := cursor.Prev()
 	if found == nil {
 		before, _ = cursor.Last()
 	}
 	if before != nil && bytes.Compare(before, key) >= 0 {
-		return head{}, corrupt("head of stream %s: looked for before %q", s, before)
+		return nil, corrupt("bucket %s: key %q looked for before %q", name, key, before)
 	}
-	return head{}, nil
+	return nil, nil
 }

@@ -42,6 +42,52 @@ func receipt(b *journal.Batch, s envelope.Stream, id string) *journal.Batch {
 	return b
 }
 
+// widen adds to b a message and the receipt of one, each named by id.
+func widen(b *journal.Batch, id string) *journal.Batch {
+	b.Messages = append(b.Messages, message(id))
+	b.Receipts = append(b.Receipts, envelope.Receipt{Consumer: "load", ID: id, Time: when})
+	return b
+}
+
+// message is one whose fields tell which it is.
+func message(id string) envelope.Message {
+	return envelope.Message{
+		ID: id, Kind: envelope.KindEvent, Name: "happened", Key: "key " + id, ContentType: "application/json", Codec: "json",
+		Data: []byte("data " + id), Time: when, Source: todo(id), SourceVersion: 7,
+		Metadata: envelope.Metadata{CorrelationID: "c", Keys: map[string]string{"tenant": "acme"}},
+	}
+}
+
+// counter is an upsert of a row of one column.
+func counter(id string, n int64) envelope.Row {
+	return envelope.Row{
+		Table: "counters", Op: envelope.RowUpsert,
+		Key: []envelope.Column{{Name: "id", Value: id}}, Columns: []envelope.Column{{Name: "n", Value: n}},
+	}
+}
+
+// truncate makes the last record of each append of b the one that its stream
+// begins with.
+func truncate(b *journal.Batch) *journal.Batch {
+	for i := range b.Appends {
+		rec := &b.Appends[i].Records[len(b.Appends[i].Records)-1]
+		rec.Name = envelope.BaselineName
+		b.Truncates = append(b.Truncates, journal.Truncate{Stream: rec.Stream, Before: rec.Version})
+	}
+	return b
+}
+
+// outbox reads all messages.
+func outbox(t testing.TB, j journal.Journal) (messages []envelope.StoredMessage, err error) {
+	for m, err := range j.Messages(t.Context(), 0, 0) {
+		if err != nil {
+			return messages, err
+		}
+		messages = append(messages, m)
+	}
+	return messages, nil
+}
+
 func open(t testing.TB, path string, opts *bolt.Options) *bolt.Journal {
 	t.Helper()
 	j, err := bolt.Open(path, opts)

@@ -12,9 +12,9 @@ import (
 	"github.com/troupe-go/troupe/journal"
 )
 
-// features is what this adapter takes: events, snapshots and the receipts of
-// commands. An outbox and read models need a store that is queried.
-var features = journal.Features{Name: "bolt", Durable: true}
+// features is what this adapter takes: everything but fences, since one process
+// has the file.
+var features = journal.Features{Name: "bolt", Durable: true, Messages: true, Rows: true, Inbox: true, Truncation: true}
 
 // Journal is a [journal.Journal] in one file. Make one with [Open]; it is safe
 // for concurrent use.
@@ -31,6 +31,10 @@ type Journal struct {
 	// shows in the mapped file before it is durable, so the file itself is
 	// no bound.
 	committed atomic.Uint64
+	newest    atomic.Uint64 // that of the newest event, which committed may lie behind
+	messages  atomic.Uint64 // the same for messages
+	oldest    atomic.Uint64 // no receipt is looked for at a position below this one
+	swept     atomic.Uint64 // see state
 	groups    atomic.Uint64 // transactions that wrote entries
 	entries   atomic.Uint64 // what they wrote
 
@@ -41,6 +45,8 @@ type Journal struct {
 	changedMu sync.Mutex
 	changed   chan struct{} // nil when nobody listens
 
+	scavenging chan struct{} // holds one while Scavenge runs
+
 	finished chan struct{} // closed when the committer has ended
 }
 
@@ -50,6 +56,7 @@ var _ journal.Journal = (*Journal)(nil)
 type memory struct {
 	heads    *headTable
 	receipts *receiptTable
+	rows     inflight
 	verified verifiedRuns
 }
 
@@ -66,7 +73,10 @@ func Open(path string, opts *Options) (*Journal, error) {
 	if err != nil {
 		return nil, err
 	}
-	j := &Journal{path: path, opts: o, queue: commitqueue.New[submission](o.QueueEvents, o.QueueBytes), finished: make(chan struct{})}
+	j := &Journal{
+		path: path, opts: o, queue: commitqueue.New[submission](o.QueueEvents, o.QueueBytes),
+		scavenging: make(chan struct{}, 1), finished: make(chan struct{}),
+	}
 	c := newCommitter(j)
 	if err := c.open(); err != nil {
 		return nil, err

@@ -5,13 +5,11 @@ import (
 	"fmt"
 	"hash/crc32"
 
-	bbolt "go.etcd.io/bbolt"
-
 	"github.com/troupe-go/troupe/envelope"
 	"github.com/troupe-go/troupe/journal"
 )
 
-// The buckets of format 1. docs/formats/bolt.md describes all of this in full;
+// The buckets of format 2. docs/formats/bolt.md describes all of this in full;
 // keep the two together.
 var (
 	bucketLog       = []byte("log")       // position → entry, in sub-buckets of positionsPerBucket
@@ -19,6 +17,14 @@ var (
 	bucketSnapshots = []byte("snapshots") // stream → snapshot
 	bucketReceipts  = []byte("receipts")  // number → run
 	bucketMeta      = []byte("meta")
+	bucketOutbox    = []byte("outbox")    // position → message
+	bucketMessages  = []byte("messages")  // hash of a message's id → its position
+	bucketRows      = []byte("rows")      // table and key → row
+	bucketTruncated = []byte("truncated") // stream with something to scavenge → how far it is scavenged
+
+	oldBuckets = [][]byte{bucketLog, bucketHeads, bucketSnapshots, bucketReceipts, bucketMeta} // of format 1
+	newBuckets = [][]byte{bucketOutbox, bucketMessages, bucketRows, bucketTruncated}
+	allBuckets = append(oldBuckets[:len(oldBuckets):len(oldBuckets)], newBuckets...)
 
 	keyFormat = []byte("format")
 	keyState  = []byte("state")
@@ -26,6 +32,13 @@ var (
 )
 
 const (
+	// fileFormat is the number in the file. A file of format 1 lacks the
+	// buckets of an outbox, of rows and of truncation; opening makes them.
+	fileFormat    = 2
+	fileFormatOld = 1
+
+	// format is in front of each value; what format 2 adds to them is told by
+	// flags that format 1 did not set.
 	format = 1
 
 	// positionsPerBucket keeps the log's trees shallow and lets a later
@@ -90,142 +103,53 @@ type head struct {
 	version  uint64
 	position uint64 // of the entry with that version
 	block    uint64 // of the newest entry whose version is a multiple of blockVersions; 0 if none
+	first    uint64 // the version that replay begins with; 0 if the stream was never truncated
 }
+
+// begin is the version that replay begins with.
+func (h head) begin() uint64 { return max(h.first, 1) }
 
 // after is the head behind one more event at position.
 func (h head) after(position uint64) head {
-	next := head{version: h.version + 1, position: position, block: h.block}
+	next := head{version: h.version + 1, position: position, block: h.block, first: h.first}
 	if next.version%blockVersions == 0 {
 		next.block = position
 	}
 	return next
 }
 
-const headBytes = 3*8 + 4
+const (
+	headBytes          = 3*8 + 4
+	truncatedHeadBytes = 4*8 + 4 // that of a truncated stream has one number more
+)
 
 func appendHead(buf, key []byte, h head) []byte {
 	start := len(buf)
 	buf = binary.BigEndian.AppendUint64(buf, h.version)
 	buf = binary.BigEndian.AppendUint64(buf, h.position)
 	buf = binary.BigEndian.AppendUint64(buf, h.block)
+	if h.first > 0 {
+		buf = binary.BigEndian.AppendUint64(buf, h.first)
+	}
 	return binary.BigEndian.AppendUint32(buf, keyedCRC(key, buf[start:]))
 }
 
 func parseHead(key, value []byte) (head, error) {
-	if len(value) != headBytes || headSum(value) != keyedCRC(key, value[:headBytes-4]) {
+	if n := len(value); n != headBytes && n != truncatedHeadBytes || headSum(value) != keyedCRC(key, value[:n-4]) {
 		return head{}, corrupt("head of stream %q", key)
 	}
-	return head{
+	h := head{
 		version:  binary.BigEndian.Uint64(value),
 		position: binary.BigEndian.Uint64(value[8:]),
 		block:    binary.BigEndian.Uint64(value[16:]),
-	}, nil
+	}
+	if len(value) == truncatedHeadBytes {
+		h.first = binary.BigEndian.Uint64(value[24:])
+	}
+	return h, nil
 }
 
 // headSum is the stored checksum of a stored head.
 func headSum(value []byte) uint32 {
-	return binary.BigEndian.Uint32(value[headBytes-4:])
-}
-
-// state is what each commit stores beside its effects.
-type state struct {
-	last       uint64 // the newest position; 0 in an empty journal
-	checkpoint uint64 // heads in the file include all positions up to here
-	spilled    uint64 // receipts of all positions up to here are in runs
-	heads      uint64 // how many heads the file holds
-	headsSum   uint64 // the sum of their checksums
-}
-
-const stateBytes = 5*8 + 4
-
-func (s *state) append(buf []byte) []byte {
-	start := len(buf)
-	for _, n := range [...]uint64{s.last, s.checkpoint, s.spilled, s.heads, s.headsSum} {
-		buf = binary.BigEndian.AppendUint64(buf, n)
-	}
-	return binary.BigEndian.AppendUint32(buf, keyedCRC(keyState, buf[start:]))
-}
-
-func parseState(value []byte) (state, error) {
-	if len(value) != stateBytes ||
-		binary.BigEndian.Uint32(value[stateBytes-4:]) != keyedCRC(keyState, value[:stateBytes-4]) {
-		return state{}, corrupt("state")
-	}
-	s := state{
-		last:       binary.BigEndian.Uint64(value),
-		checkpoint: binary.BigEndian.Uint64(value[8:]),
-		spilled:    binary.BigEndian.Uint64(value[16:]),
-		heads:      binary.BigEndian.Uint64(value[24:]),
-		headsSum:   binary.BigEndian.Uint64(value[32:]),
-	}
-	if s.checkpoint > s.spilled || s.spilled > s.last {
-		return state{}, corrupt("state: checkpoint %d, spilled %d, last position %d", s.checkpoint, s.spilled, s.last)
-	}
-	return s, nil
-}
-
-// logReader reads entries by position within one transaction, through a cursor
-// that it keeps: a bucket's own Get makes a new one each time.
-type logReader struct {
-	log    *bbolt.Bucket
-	number uint64 // of the sub-bucket that cursor is on
-	cursor *bbolt.Cursor
-	at     uint64 // position that cursor is on
-}
-
-func newLogReader(tx *bbolt.Tx) (*logReader, error) {
-	log := tx.Bucket(bucketLog)
-	if log == nil {
-		return nil, corrupt("bucket log is missing")
-	}
-	return &logReader{log: log}, nil
-}
-
-// seek puts the cursor on position and returns the stored bytes, which are
-// valid as long as the transaction.
-func (r *logReader) seek(position uint64) ([]byte, error) {
-	if number := position / positionsPerBucket; r.cursor == nil || number != r.number {
-		name := uint64Key(number)
-		sub := r.log.Bucket(name[:])
-		if sub == nil {
-			return nil, corrupt("position %d is missing", position)
-		}
-		r.cursor, r.number, r.at = sub.Cursor(), number, 0
-	}
-	var key, value []byte
-	if r.at > 0 && position == r.at-1 { // a stream whose events were stored together
-		key, value = r.cursor.Prev()
-	} else {
-		want := uint64Key(position)
-		key, value = r.cursor.Seek(want[:])
-	}
-	return r.found(position, key, value)
-}
-
-// next is seek for the position behind the last one, which costs less.
-func (r *logReader) next(position uint64) ([]byte, error) {
-	if r.cursor == nil || position/positionsPerBucket != r.number {
-		return r.seek(position)
-	}
-	key, value := r.cursor.Next()
-	return r.found(position, key, value)
-}
-
-// found returns value if key is that of position, on which the cursor is then.
-func (r *logReader) found(position uint64, key, value []byte) ([]byte, error) {
-	r.at = 0
-	if len(key) != 8 || binary.BigEndian.Uint64(key) != position {
-		return nil, corrupt("position %d is missing", position)
-	}
-	r.at = position
-	return value, nil
-}
-
-// entry reads and verifies the entry at position.
-func (r *logReader) entry(position uint64) (entry, error) {
-	value, err := r.seek(position)
-	if err != nil {
-		return entry{}, err
-	}
-	return parseEntry(position, value)
+	return binary.BigEndian.Uint32(value[len(value)-4:])
 }

@@ -1,9 +1,12 @@
 package bolt
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"iter"
 	"math"
+	"slices"
 
 	bbolt "go.etcd.io/bbolt"
 
@@ -36,17 +39,11 @@ func (j *Journal) LoadLatest(ctx context.Context, s envelope.Stream) (latest jou
 	if err := context.Cause(ctx); err != nil {
 		return latest, err
 	}
-	r := &streamReader{journal: j, stream: s}
-	r.start()
-	err = j.view(func(tx *bbolt.Tx) (err error) {
-		latest, err = r.latest(tx, &page{records: pageRecords, bytes: pageBytes})
-		return err
-	})
+	many, err := j.loadMany(ctx, []envelope.Stream{s})
 	if err != nil {
 		return journal.Latest{}, err
 	}
-	latest.Records = r.all(ctx)
-	return latest, nil
+	return many[0], nil
 }
 
 // LoadMany implements [journal.Journal]. What the first pages of all streams
@@ -56,13 +53,20 @@ func (j *Journal) LoadMany(ctx context.Context, streams []envelope.Stream) ([]jo
 	if err := context.Cause(ctx); err != nil {
 		return nil, err
 	}
+	return j.loadMany(ctx, streams)
+}
+
+func (j *Journal) loadMany(ctx context.Context, streams []envelope.Stream) ([]journal.Latest, error) {
 	readers := make([]streamReader, len(streams))
-	for i, s := range streams {
-		readers[i] = streamReader{journal: j, stream: s}
-		readers[i].start()
+	begin := func() {
+		for i, s := range streams {
+			readers[i] = streamReader{journal: j, stream: s}
+			readers[i].start()
+		}
 	}
+	begin()
 	results := make([]journal.Latest, len(streams))
-	err := j.view(func(tx *bbolt.Tx) (err error) {
+	read := func(tx *bbolt.Tx) (err error) {
 		room := page{records: pageRecords, bytes: pageBytes}
 		for i := range readers {
 			if results[i], err = readers[i].latest(tx, &room); err != nil {
@@ -70,7 +74,12 @@ func (j *Journal) LoadMany(ctx context.Context, streams []envelope.Stream) ([]jo
 			}
 		}
 		return nil
-	})
+	}
+	err := j.view(read)
+	for err != nil && slices.ContainsFunc(readers, func(r streamReader) bool { return r.overtaken() }) {
+		begin()
+		err = j.view(read)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -85,9 +94,9 @@ func (r *streamReader) latest(tx *bbolt.Tx, room *page) (journal.Latest, error) 
 	if err := r.findHead(tx); err != nil {
 		return journal.Latest{}, err
 	}
-	latest := journal.Latest{Stream: r.stream, Version: r.head.version}
-	r.next = 1
-	if stored, ok := storedSnapshot(tx, r.stream); ok && stored.Version <= r.head.version {
+	latest := journal.Latest{Stream: r.stream, Version: r.head.version, First: r.head.begin()}
+	r.next = latest.First
+	if stored, ok := storedSnapshot(tx, r.stream); ok && stored.Version <= r.head.version && stored.Version >= r.head.first {
 		stored.Data = append([]byte(nil), stored.Data...)
 		latest.Snapshot = &stored
 		r.next = stored.Version + 1
@@ -113,6 +122,7 @@ type streamReader struct {
 
 	head     head
 	headRead bool
+	begun    bool     // a page was read
 	blocks   []uint64 // positions of the versions (firstBlock+i) × blockVersions, once found
 	first    uint64   // firstBlock
 
@@ -126,6 +136,19 @@ func (r *streamReader) start() {
 	if ram := r.journal.ram.Load(); ram != nil {
 		r.head, r.headRead = ram.heads.get(r.stream)
 	}
+}
+
+// overtaken reports whether the stream was truncated since its head was read:
+// what the reader misses may have been scavenged since. Memory knows before a
+// transaction shows it.
+func (r *streamReader) overtaken() bool {
+	known := r.head.first
+	now := streamReader{journal: r.journal, stream: r.stream}
+	now.start()
+	if !now.headRead && r.journal.view(now.findHead) != nil {
+		return false
+	}
+	return now.head.first > known
 }
 
 // findHead makes sure of the head.
@@ -159,6 +182,14 @@ func (r *streamReader) yieldAll(ctx context.Context, yield func(envelope.Record,
 			}
 			return r.readPage(tx, &page{records: pageRecords, bytes: pageBytes})
 		})
+		if err != nil && r.overtaken() {
+			if !r.begun {
+				r.headRead, r.blocks = false, nil
+				r.start()
+				continue
+			}
+			err = fmt.Errorf("bolt: stream %s was truncated at version %d meanwhile: load it again: %w", r.stream, r.next, journal.ErrUnavailable)
+		}
 		if err != nil {
 			yield(envelope.Record{}, err)
 			return
@@ -169,6 +200,7 @@ func (r *streamReader) yieldAll(ctx context.Context, yield func(envelope.Record,
 // readPage reads records from r.next on, until the room is used up or the head
 // is reached. With any room at all it reads at least one.
 func (r *streamReader) readPage(tx *bbolt.Tx, room *page) error {
+	r.next = max(r.next, r.head.first)
 	if r.next > r.head.version {
 		return nil
 	}
@@ -202,6 +234,7 @@ func (r *streamReader) readPage(tx *bbolt.Tx, room *page) error {
 			room.bytes -= rec.SizeBytes()
 		}
 	}
+	r.begun = true
 	return nil
 }
 
@@ -247,6 +280,9 @@ func (r *streamReader) readBlock(log *logReader, found *[blockVersions]located) 
 	entries := found[:last-r.next+1]
 	for version := last; version >= r.next; version-- {
 		e, err := entryAt(log, r.stream, position, version)
+		if version == r.head.first && (err != nil || !e.beginsHistory()) {
+			err = fmt.Errorf("bolt: stream %s begins at version %d: %w: %w", r.stream, version, journal.ErrHistoryGone, cmp.Or(err, corrupt("it is %q", e.name)))
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -254,6 +290,12 @@ func (r *streamReader) readBlock(log *logReader, found *[blockVersions]located) 
 		position = e.prev
 	}
 	return entries, nil
+}
+
+// beginsHistory reports whether replay may begin with the entry.
+func (e *entry) beginsHistory() bool {
+	rec := envelope.Record{Name: string(e.name)}
+	return rec.BeginsHistory()
 }
 
 // entryAt reads the entry at position, which must be that version of s.
@@ -268,8 +310,9 @@ func entryAt(log *logReader, s envelope.Stream, position, version uint64) (entry
 	return e, nil
 }
 
-// entryOf finds the entry of one version of s from its head.
-func entryOf(log *logReader, s envelope.Stream, h head, version uint64) (entry, error) {
+// entryOf finds the entry of one version of s from its head, and its position.
+// It must not be one that was scavenged.
+func entryOf(log *logReader, s envelope.Stream, h head, version uint64) (e entry, position uint64, err error) {
 	at, position := h.version, h.position
 	if block := h.version / blockVersions * blockVersions; block >= version {
 		at, position = block, h.block
@@ -277,7 +320,7 @@ func entryOf(log *logReader, s envelope.Stream, h head, version uint64) (entry, 
 	for {
 		e, err := entryAt(log, s, position, at)
 		if err != nil || at == version {
-			return e, err
+			return e, position, err
 		}
 		if at%blockVersions == 0 && at-blockVersions >= version && at > blockVersions {
 			at, position = at-blockVersions, e.block

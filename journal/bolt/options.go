@@ -33,8 +33,8 @@ type Options struct {
 	// to rebuild its heads and receipts. Zero means 500,000 (about 0.3 s).
 	CheckpointEvents int
 
-	// ReceiptRetention is how long a command's receipt is found at least. Set
-	// it to no less than the longest redelivery of the bus. Zero means 24 h.
+	// ReceiptRetention is how long the receipt of a command or a message is
+	// found at least. Set it to no less than the longest redelivery of the bus. Zero means 24 h.
 	ReceiptRetention time.Duration
 
 	// ReceiptWindow is how many of the newest receipts are looked up in

@@ -3,6 +3,7 @@ package bolt
 import (
 	"context"
 	"iter"
+	"time"
 
 	bbolt "go.etcd.io/bbolt"
 
@@ -14,6 +15,19 @@ import (
 // time of the call. One goroutine gives out positions and they show when they
 // are durable, so none can appear behind one that was read.
 func (j *Journal) ReadAll(ctx context.Context, after journal.Position, limit int) iter.Seq2[envelope.Record, error] {
+	return j.readSlices(ctx, journal.AllSlices, after, limit)
+}
+
+// ReadSlices implements [journal.Journal]: it reads all records and passes on
+// those of the slices.
+func (j *Journal) ReadSlices(ctx context.Context, slices journal.SliceRange, after journal.Position, limit int) iter.Seq2[envelope.Record, error] {
+	if err := slices.Validate(); err != nil {
+		return func(yield func(envelope.Record, error) bool) { yield(envelope.Record{}, err) }
+	}
+	return j.readSlices(ctx, slices, after, limit)
+}
+
+func (j *Journal) readSlices(ctx context.Context, slices journal.SliceRange, after journal.Position, limit int) iter.Seq2[envelope.Record, error] {
 	return func(yield func(envelope.Record, error) bool) {
 		last, next := j.committed.Load(), after.Seq+1
 		if after.Epoch > 0 || next == 0 {
@@ -29,7 +43,7 @@ func (j *Journal) ReadAll(ctx context.Context, after journal.Position, limit int
 				yield(envelope.Record{}, err)
 				return
 			}
-			records, err := j.readPositions(&next, last, min(left, pageRecords), &names)
+			records, err := j.readPositions(&next, last, min(left, pageRecords), slices, &names)
 			for _, rec := range records {
 				if !yield(rec, nil) {
 					return
@@ -46,36 +60,67 @@ func (j *Journal) ReadAll(ctx context.Context, after journal.Position, limit int
 	}
 }
 
-// readPositions reads one page of records from position *next on, and moves
-// *next behind it. What was read before an error is returned with it.
-func (j *Journal) readPositions(next *uint64, last uint64, most int, names *names) (records []envelope.Record, err error) {
+// readPositions reads one page of records of slices from position *next on, and
+// moves *next behind it. What was read before an error is returned with it.
+func (j *Journal) readPositions(next *uint64, last uint64, most int, slices journal.SliceRange, names *names) (records []envelope.Record, err error) {
 	err = j.view(func(tx *bbolt.Tx) error {
 		log, err := newLogReader(tx)
 		if err != nil {
 			return err
 		}
 		var arena pageArena
-		// Notes count as entries, so that a transaction stays short.
+		all := slices.All()
+		// Every entry counts, so that a transaction stays short.
 		for entries, bytes := 0, 0; *next <= last && len(records) < most && entries < pageRecords && bytes < pageBytes; entries++ {
-			value, err := log.next(*next)
+			position, e, size, err := log.forward(*next, last)
 			if err != nil {
 				return err
 			}
-			e, err := parseEntry(*next, value)
-			if err != nil {
-				return err
+			if *next = position + 1; e.kind == kindEvent {
+				s := envelope.Stream{Type: names.intern(e.typ), ID: names.intern(e.id)}
+				if all || slices.Has(s) {
+					rec := e.record(position, &arena, names)
+					rec.Stream = s
+					records = append(records, rec)
+				}
 			}
-			if e.kind == kindEvent {
-				rec := e.record(*next, &arena, names)
-				rec.Stream = envelope.Stream{Type: names.intern(e.typ), ID: names.intern(e.id)}
-				records = append(records, rec)
-			}
-			bytes += len(value)
-			*next++
+			bytes += size
 		}
 		return nil
 	})
 	return records, err
+}
+
+// Lag implements [journal.Journal]. Records counts positions, those of notes
+// and of scavenged records included.
+func (j *Journal) Lag(ctx context.Context, after journal.Position) (journal.Lag, error) {
+	newest := j.newest.Load()
+	behind := journal.Position{Seq: newest}.Compare(after) <= 0
+	var lag journal.Lag
+	if newest > 0 {
+		lag.Newest.Seq = newest
+	}
+	if !behind {
+		lag.Records = newest - after.Seq
+	}
+	var names names
+	for next := after.Seq + 1; ; {
+		if err := context.Cause(ctx); err != nil {
+			return journal.Lag{}, err
+		}
+		if behind {
+			return lag, j.view(func(*bbolt.Tx) error { return nil }) // it may be closed
+		}
+		oldest, err := j.readPositions(&next, newest, 1, journal.AllSlices, &names)
+		if err != nil {
+			return journal.Lag{}, err
+		}
+		if len(oldest) > 0 {
+			lag.Age = max(0, time.Since(oldest[0].Time))
+			return lag, nil
+		}
+		behind = next > newest
+	}
 }
 
 // record builds the record of an event stored at position, but for its stream.
@@ -89,7 +134,7 @@ func (e *entry) record(position uint64, arena *pageArena, names *names) envelope
 		Schema:   e.schema,
 		Codec:    names.intern(e.codec),
 		Data:     arena.copy(e.data),
-		Metadata: e.decodeMetadata(),
+		Metadata: decodeMetadata(e.metadata),
 	}
 }
 

@@ -15,15 +15,28 @@ import (
 // whole receipt and settles whether the key's owner is meant.
 type receiptKey [16]byte
 
-// makeReceiptKey hashes (stream, command id). The hash is part of the stored
-// format. It is a cryptographic one so that nobody can make up a command id
-// that hides another's receipt.
-func makeReceiptKey(s envelope.Stream, commandID string) receiptKey {
-	var scratch [640]byte
-	buf := appendStreamKey(scratch[:0], s)
+// makeReceiptKey hashes (stream, command id) or (consumer, message id). The
+// hash is part of the stored format. It is a cryptographic one so that nobody
+// can make up an id that hides another's receipt.
+func makeReceiptKey(r *envelope.Receipt) receiptKey {
+	var scratch [800]byte
+	buf := scratch[:0]
+	if r.IsMessage() {
+		buf = append(buf, 0) // no stream key begins so
+		buf = append(buf, r.Consumer...)
+	} else {
+		buf = appendStreamKey(buf, r.Stream)
+	}
 	buf = append(buf, 0) // ids have no NUL
-	buf = append(buf, commandID...)
+	buf = append(buf, r.ID...)
 	sum := sha256.Sum256(buf)
+	return receiptKey(sum[:16])
+}
+
+// makeBatchKey is what a batch of nothing but rows is found by: its note is
+// its receipt.
+func makeBatchKey(id journal.BatchID) receiptKey {
+	sum := sha256.Sum256(append([]byte{0, 0}, id[:]...)) // no consumer's name is empty
 	return receiptKey(sum[:16])
 }
 
@@ -37,6 +50,8 @@ type receiptTable struct {
 	mu    sync.RWMutex
 	young map[receiptKey]uint64
 	old   map[receiptKey]uint64
+
+	oldFirst uint64 // no position in old is below this one
 }
 
 func newReceiptTable() *receiptTable {
@@ -71,12 +86,14 @@ func (t *receiptTable) add(keys []receiptKey, position uint64) {
 }
 
 // seal makes the young generation the old one and returns it; from then on it
-// never changes. The former old one must be in a run by now.
-func (t *receiptTable) seal() map[receiptKey]uint64 {
+// never changes. The former old one must be in a run by now. first is where
+// the young one's positions begin.
+func (t *receiptTable) seal(first uint64) map[receiptKey]uint64 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if len(t.young) > 0 {
 		t.old, t.young = t.young, make(map[receiptKey]uint64, len(t.young))
+		t.oldFirst = first
 		return t.old
 	}
 	return nil
@@ -85,12 +102,24 @@ func (t *receiptTable) seal() map[receiptKey]uint64 {
 // Receipt implements [journal.Journal]. It finds what was stored within
 // [Options.ReceiptRetention], and often more.
 func (j *Journal) Receipt(ctx context.Context, s envelope.Stream, commandID string) (envelope.Receipt, bool, error) {
+	return j.receipt(ctx, &envelope.Receipt{Stream: s, ID: commandID})
+}
+
+// MessageReceipt implements [journal.Journal], as Receipt does.
+func (j *Journal) MessageReceipt(ctx context.Context, consumer, messageID string) (envelope.Receipt, bool, error) {
+	if consumer == "" {
+		return envelope.Receipt{}, false, context.Cause(ctx)
+	}
+	return j.receipt(ctx, &envelope.Receipt{Consumer: consumer, ID: messageID})
+}
+
+func (j *Journal) receipt(ctx context.Context, wanted *envelope.Receipt) (envelope.Receipt, bool, error) {
 	var found envelope.Receipt
 	var ok bool
 	if err := context.Cause(ctx); err != nil {
 		return found, false, err
 	}
-	key := makeReceiptKey(s, commandID)
+	key := makeReceiptKey(wanted)
 	// Memory first: what is not in it now is in a run that was committed
 	// before the transaction that begins next.
 	ram := j.ram.Load()
@@ -112,21 +141,22 @@ func (j *Journal) Receipt(ctx context.Context, s envelope.Stream, commandID stri
 		if err != nil {
 			return err
 		}
-		found, _, ok, err = readReceipt(log, position, s, commandID)
+		found, _, ok, err = readReceipt(log, position, wanted)
 		return err
 	})
 	return found, ok, err
 }
 
-// readReceipt reads the receipt of (s, commandID) from the entry at position,
-// with the id of its batch. It is not there if another one has the same key.
-func readReceipt(log *logReader, position uint64, s envelope.Stream, commandID string) (r envelope.Receipt, batch journal.BatchID, ok bool, err error) {
+// readReceipt reads the receipt of the same command or message as wanted from
+// the entry at position, with the id of its batch. It is not there if another
+// one has the same key.
+func readReceipt(log *logReader, position uint64, wanted *envelope.Receipt) (r envelope.Receipt, batch journal.BatchID, ok bool, err error) {
 	e, err := log.entry(position)
 	if err != nil {
 		return r, batch, false, err
 	}
 	wellFormed := e.parseReceipts(func(candidate envelope.Receipt) bool {
-		if candidate.Stream == s && candidate.ID == commandID {
+		if candidate.Stream == wanted.Stream && candidate.Consumer == wanted.Consumer && candidate.ID == wanted.ID {
 			r, ok = candidate, true
 			r.Reply = append([]byte(nil), candidate.Reply...)
 		}

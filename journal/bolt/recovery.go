@@ -107,7 +107,7 @@ func (c *committer) open() error {
 	}
 	c.file = f
 	c.journal.ram.Store(c.ram)
-	c.journal.committed.Store(c.state.last)
+	c.publish()
 	c.journal.setFile(f, nil)
 	return nil
 }
@@ -123,7 +123,7 @@ func (c *committer) rebuild(f *file) (err error) {
 	}
 	c.ram = &memory{heads: heads, receipts: newReceiptTable()}
 	return f.db.View(func(tx *bbolt.Tx) error {
-		for _, name := range [][]byte{bucketLog, bucketHeads, bucketSnapshots, bucketReceipts, bucketMeta} {
+		for _, name := range allBuckets {
 			if tx.Bucket(name) == nil {
 				return corrupt("bucket %s is missing", name)
 			}
@@ -131,8 +131,14 @@ func (c *committer) rebuild(f *file) (err error) {
 		if err := verifyMeta(tx); err != nil {
 			return err
 		}
-		if c.state, err = parseState(tx.Bucket(bucketMeta).Get(keyState)); err != nil {
+		var old bool
+		if c.state, old, err = parseState(tx.Bucket(bucketMeta).Get(keyState)); err != nil {
 			return err
+		}
+		if old {
+			if c.state.newest, err = newestEvent(tx, c.state.last); err != nil {
+				return err
+			}
 		}
 		if c.runs, err = readRunInfos(tx); err != nil {
 			return err
@@ -145,8 +151,33 @@ func (c *committer) rebuild(f *file) (err error) {
 		if err := verifyHeads(tx, &c.state); err != nil {
 			return err
 		}
+		if err := verifyMessages(tx, &c.state); err != nil {
+			return err
+		}
+		if err := verifyRows(tx, &c.state); err != nil {
+			return err
+		}
 		return c.replay(tx)
 	})
+}
+
+// newestEvent is the position of the newest event of a file of format 1, which
+// does not say it.
+func newestEvent(tx *bbolt.Tx, last uint64) (uint64, error) {
+	log, err := newLogReader(tx)
+	if err != nil {
+		return 0, err
+	}
+	for position := last; position > 0; position-- {
+		e, err := log.entry(position)
+		if err != nil {
+			return 0, err
+		}
+		if e.kind == kindEvent {
+			return position, nil
+		}
+	}
+	return 0, nil
 }
 
 // verifyMeta refuses a key that no journal has: it is a damaged one, and what
@@ -164,6 +195,27 @@ func verifyMeta(tx *bbolt.Tx) error {
 		}
 		return corrupt("meta has key %q", key)
 	})
+}
+
+// verifyMessages checks the ids of messages, as verifyHeads does: an id that
+// seems free could be taken twice.
+func verifyMessages(tx *bbolt.Tx, s *state) error {
+	if s.messages > maxVerifiedHeads {
+		return nil
+	}
+	var count, sum uint64
+	cursor := tx.Bucket(bucketMessages).Cursor()
+	for key, value := cursor.First(); key != nil; key, value = cursor.Next() {
+		if _, err := parseMessagePlace(key, value); err != nil {
+			return err
+		}
+		count++
+		sum += uint64(headSum(value))
+	}
+	if count != s.messages || sum != s.messagesSum {
+		return corrupt("bucket messages has %d ids with sum %d, want %d with sum %d", count, sum, s.messages, s.messagesSum)
+	}
+	return nil
 }
 
 // verifyHeads checks the bucket of heads as a whole. A checksum in each head
@@ -195,22 +247,25 @@ func (c *committer) replay(tx *bbolt.Tx) error {
 		return err
 	}
 	table, receipts := c.ram.heads, c.ram.receipts
-	for position := c.state.checkpoint + 1; position <= c.state.last; position++ {
-		value, err := log.next(position)
+	for next := c.state.checkpoint + 1; ; {
+		position, e, _, err := log.forward(next, c.state.last)
 		if err != nil {
 			return err
 		}
-		e, err := parseEntry(position, value)
-		if err != nil {
-			return err
+		if position > c.state.last {
+			return nil
 		}
+		next = position + 1
 		if e.opens && position > c.state.spilled {
 			wellFormed := e.parseReceipts(func(r envelope.Receipt) bool {
-				receipts.young[makeReceiptKey(r.Stream, r.ID)] = position
+				receipts.young[makeReceiptKey(&r)] = position
 				return true
 			})
 			if !wellFormed {
 				return corrupt("receipts at position %d", position)
+			}
+			if e.kind == kindNote && e.receipts[0] == 0 { // it has none
+				receipts.young[makeBatchKey(e.batch)] = position
 			}
 		}
 		if e.kind != kindEvent {
@@ -223,5 +278,4 @@ func (c *committer) replay(tx *bbolt.Tx) error {
 		}
 		table.set(envelope.Stream{Type: string(e.typ), ID: string(e.id)}, h)
 	}
-	return nil
 }

@@ -54,14 +54,14 @@ func storedSnapshot(tx *bbolt.Tx, s envelope.Stream) (snapshot.Snapshot, bool) {
 	return parseSnapshot(key, bucket.Get(key), s)
 }
 
-// writeSnapshot stores s unless it is ahead of its stream, or not newer than
-// the stored one.
+// writeSnapshot stores s unless it is ahead of its stream, from before its
+// truncation, or not newer than the stored one.
 func (c *committer) writeSnapshot(g *group, s *snapshot.Snapshot) error {
 	h, err := c.head(g, s.Stream)
 	if err != nil {
 		return err
 	}
-	if s.Version > h.version {
+	if s.Version > h.version || s.Version < h.first {
 		return nil
 	}
 	if stored, ok := storedSnapshot(g.tx, s.Stream); ok && stored.Version >= s.Version && stored.Version <= h.version {

@@ -13,11 +13,13 @@ type item = commitqueue.Item[submission]
 
 // submission is what an item carries.
 type submission struct {
-	batch *journal.Batch
+	batch *journal.Batch // an empty one if cut is set
+	cut   *cut           // what a scavenger deletes
 	done  func(journal.Result, error)
 
 	// Its receipts' keys, hashed by whoever submits: the committer is one
-	// goroutine, those are many. A single one needs no slice.
+	// goroutine, those are many. A single one needs no slice. A batch of
+	// nothing but rows has a key of its own.
 	key  receiptKey
 	keys []receiptKey
 }
@@ -27,14 +29,23 @@ func (s *submission) hashReceipts() {
 	receipts := s.batch.Receipts
 	switch len(receipts) {
 	case 0:
+		if onlyRows(s.batch) {
+			s.key = makeBatchKey(s.batch.ID)
+		}
 	case 1:
-		s.key = makeReceiptKey(receipts[0].Stream, receipts[0].ID)
+		s.key = makeReceiptKey(&receipts[0])
 	default:
 		s.keys = make([]receiptKey, len(receipts))
 		for i := range receipts {
-			s.keys[i] = makeReceiptKey(receipts[i].Stream, receipts[i].ID)
+			s.keys[i] = makeReceiptKey(&receipts[i])
 		}
 	}
+}
+
+// onlyRows reports whether nothing but rows can tell that b was stored, which
+// they cannot for long: another batch may write them again.
+func onlyRows(b *journal.Batch) bool {
+	return len(b.Rows) > 0 && len(b.Appends)+len(b.Receipts)+len(b.Messages) == 0
 }
 
 // receiptKey is the key of the batch's receipt i.

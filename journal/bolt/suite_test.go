@@ -32,9 +32,22 @@ func TestSuite(t *testing.T) { runSuite(t, bolt.Options{}) }
 
 func TestSuiteWithTinyWindows(t *testing.T) { runSuite(t, *tiny()) }
 
+func TestWholeBatchModel(t *testing.T) {
+	for name, opts := range map[string]bolt.Options{"default": {}, "tiny windows": *tiny()} {
+		t.Run(name, func(t *testing.T) { journaltest.RunModel(t, harness(opts)) })
+	}
+}
+
+func TestAllPartsAreTaken(t *testing.T) { journaltest.AllPartsTaken(t, open(t, newPath(t), nil)) }
+
 func runSuite(t *testing.T, opts bolt.Options) {
+	journaltest.Run(t, harness(opts))
+}
+
+// harness makes journals for the suite.
+func harness(opts bolt.Options) journaltest.Open {
 	opts.QueueBytes = 1 << 20
-	journaltest.Run(t, func(t testing.TB) journaltest.Harness {
+	return func(t testing.TB) journaltest.Harness {
 		path := filepath.Join(t.TempDir(), "journal.db")
 		open := func(t testing.TB) journal.Journal {
 			j, err := bolt.Open(path, &opts)
@@ -42,5 +55,5 @@ func runSuite(t *testing.T, opts bolt.Options) {
 			return j
 		}
 		return journaltest.Harness{Journal: open(t), Reopen: open, QueueBytes: opts.QueueBytes}
-	})
+	}
 }

@@ -1,0 +1,225 @@
+package bolt
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"iter"
+	"math"
+
+	bbolt "go.etcd.io/bbolt"
+
+	"github.com/troupe-go/troupe/envelope"
+	"github.com/troupe-go/troupe/journal"
+)
+
+// The outbox is a bucket of messages in the order of their positions, which
+// begin at 1 and have no gaps: one that is missing is a damage. What finds a
+// message by its id is another bucket, whose keys are hashes. A page of it is
+// rewritten for nearly every message, which batches without messages do not
+// pay for.
+//
+// A stored message is: format, the id of its batch, kind, id, name,
+// destination, key, content type, codec, time in µs, the source's type and id,
+// its version, metadata, data, and a checksum that covers its position.
+
+func appendMessage(buf []byte, position uint64, m *envelope.Message, batch journal.BatchID) []byte {
+	start := len(buf)
+	buf = append(buf, format)
+	buf = append(buf, batch[:]...)
+	buf = append(buf, byte(m.Kind))
+	for _, s := range [...]string{m.ID, m.Name, m.Destination, m.Key, m.ContentType, m.Codec} {
+		buf = appendString(buf, s)
+	}
+	buf = binary.AppendVarint(buf, m.Time.UnixMicro())
+	buf = appendString(buf, m.Source.Type)
+	buf = appendString(buf, m.Source.ID)
+	buf = binary.AppendUvarint(buf, m.SourceVersion)
+	buf = appendMetadata(buf, &m.Metadata)
+	buf = append(buf, m.Data...)
+	return sealEntry(buf, start, position)
+}
+
+// messageBytes is about what a stored message takes.
+func messageBytes(m *envelope.Message) int {
+	return 160 + m.SizeBytes() + len(m.ContentType) + len(m.Codec) + len(m.Source.Type) + len(m.Source.ID)
+}
+
+// parseMessage verifies the stored bytes of position and takes them apart.
+// Data shares their memory.
+func parseMessage(position uint64, value []byte) (m envelope.StoredMessage, batch journal.BatchID, err error) {
+	n := len(value) - 4
+	if n < 1 || value[0] != format || binary.BigEndian.Uint32(value[n:]) != positionCRC(position, value[:n]) {
+		return m, batch, corrupt("message %d", position)
+	}
+	d := decoder{buf: value[1:n]}
+	copy(batch[:], d.take(uint64(len(batch))))
+	m.Kind = envelope.Kind(d.byte())
+	for _, s := range [...]*string{&m.ID, &m.Name, &m.Destination, &m.Key, &m.ContentType, &m.Codec} {
+		*s = string(d.bytes())
+	}
+	m.Time = fromMicros(d.varint())
+	m.Source.Type = string(d.bytes())
+	m.Source.ID = string(d.bytes())
+	m.SourceVersion = d.uvarint()
+	metadata := d.metadata()
+	m.Data = d.rest()
+	if d.failed {
+		return m, batch, corrupt("message %d is malformed", position)
+	}
+	m.Metadata = decodeMetadata(metadata)
+	m.Position = position
+	m.Slot = m.Message.Slot()
+	return m, batch, nil
+}
+
+// messageKey is what a message is found by. The hash is a cryptographic one, so
+// equal keys are equal ids.
+func messageKey(id string) [16]byte {
+	sum := sha256.Sum256([]byte(id))
+	return [16]byte(sum[:16])
+}
+
+const messagePlaceBytes = 8 + 4
+
+// parseMessagePlace reads the position stored under the key of an id.
+func parseMessagePlace(key, value []byte) (uint64, error) {
+	if len(value) != messagePlaceBytes || binary.BigEndian.Uint32(value[8:]) != keyedCRC(key, value[:8]) {
+		return 0, corrupt("message id with hash %x", key)
+	}
+	return binary.BigEndian.Uint64(value), nil
+}
+
+// findMessage is the position of the message with that id, those of the group
+// included, and 0 if there is none.
+func (g *group) findMessage(id string) (uint64, error) {
+	key := messageKey(id)
+	value, err := lookup(g.tx, bucketMessages, key[:])
+	if err != nil || value == nil {
+		return 0, err
+	}
+	return parseMessagePlace(key[:], value)
+}
+
+// checkMessages refuses a batch with a message id that is taken.
+func (g *group) checkMessages(b *journal.Batch) error {
+	for i := range b.Messages {
+		position, err := g.findMessage(b.Messages[i].ID)
+		if err != nil {
+			return err
+		}
+		if position > 0 {
+			return &journal.MessageExistsError{ID: b.Messages[i].ID}
+		}
+	}
+	return nil
+}
+
+// isMessageStored reports whether the message with that id came with a batch.
+func (g *group) isMessageStored(id string, batch journal.BatchID) (bool, error) {
+	position, err := g.findMessage(id)
+	if err != nil || position == 0 {
+		return false, err
+	}
+	bucket := g.tx.Bucket(bucketOutbox)
+	if bucket == nil {
+		return false, corrupt("bucket outbox is missing")
+	}
+	key := uint64Key(position)
+	m, stored, err := parseMessage(position, bucket.Get(key[:]))
+	if err == nil && m.ID != id {
+		err = corrupt("message %d has id %q, want %q", position, m.ID, id)
+	}
+	return stored == batch, err
+}
+
+// writeMessages stores the messages of b, whose ids are free.
+func (g *group) writeMessages(b *journal.Batch) error {
+	outbox, ids := g.tx.Bucket(bucketOutbox), g.tx.Bucket(bucketMessages)
+	outbox.FillPercent = 1 // positions only grow
+	for i := range b.Messages {
+		m := &b.Messages[i]
+		position := g.state.messages + 1
+		value := appendMessage(g.arena.reserve(messageBytes(m)), position, m, b.ID)
+		g.arena.keep(value)
+		key := uint64Key(position)
+		if err := outbox.Put(key[:], value); err != nil {
+			return err
+		}
+		hash := messageKey(m.ID)
+		place := binary.BigEndian.AppendUint64(g.arena.reserve(messagePlaceBytes), position)
+		sum := keyedCRC(hash[:], place)
+		place = binary.BigEndian.AppendUint32(place, sum)
+		g.arena.keep(place)
+		if err := ids.Put(hash[:], place); err != nil {
+			return err
+		}
+		g.state.messages = position
+		g.state.messagesSum += uint64(sum)
+		g.wrote = true
+	}
+	return nil
+}
+
+// Messages implements [journal.Journal]. It ends at the newest message at the
+// time of the call, and reads in pages as ReadAll does.
+func (j *Journal) Messages(ctx context.Context, after uint64, limit int) iter.Seq2[envelope.StoredMessage, error] {
+	return func(yield func(envelope.StoredMessage, error) bool) {
+		last := j.messages.Load()
+		if limit > 0 && last > after && uint64(limit) < last-after {
+			last = after + uint64(limit)
+		}
+		for next := after; ; {
+			err := context.Cause(ctx)
+			var messages []envelope.StoredMessage
+			if err == nil {
+				messages, err = j.readMessages(next, last)
+			}
+			for _, m := range messages {
+				if !yield(m, nil) {
+					return
+				}
+				next = m.Position
+			}
+			if err != nil {
+				yield(envelope.StoredMessage{}, err)
+				return
+			}
+			if next >= last {
+				return
+			}
+		}
+	}
+}
+
+// readMessages reads one page of messages behind position after. What was read
+// before an error is returned with it.
+func (j *Journal) readMessages(after, last uint64) (messages []envelope.StoredMessage, err error) {
+	err = j.view(func(tx *bbolt.Tx) error {
+		if after >= last || after == math.MaxUint64 {
+			return nil
+		}
+		bucket := tx.Bucket(bucketOutbox)
+		if bucket == nil {
+			return corrupt("bucket outbox is missing")
+		}
+		cursor := bucket.Cursor()
+		first := uint64Key(after + 1)
+		key, value := cursor.Seek(first[:])
+		for position, bytes := after+1, 0; position <= last && len(messages) < pageRecords && bytes < pageBytes; position++ {
+			if len(key) != 8 || binary.BigEndian.Uint64(key) != position {
+				return corrupt("message %d is missing", position)
+			}
+			m, _, err := parseMessage(position, value)
+			if err != nil {
+				return err
+			}
+			m.Data = append([]byte(nil), m.Data...)
+			messages = append(messages, m)
+			bytes += len(value)
+			key, value = cursor.Next()
+		}
+		return nil
+	})
+	return messages, err
+}
