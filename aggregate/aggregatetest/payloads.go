@@ -28,7 +28,7 @@ const writePayloads = "TROUPE_WRITE_PAYLOADS"
 // Payloads proves that the events of an aggregate can be read for ever. The
 // folder dir holds one stored example for each event and each schema from 1, as
 // AGGREGATE.EVENT.SCHEMA.CODEC, for example account.deposited.1.json. Commit
-// them.
+// them. A baseline is an event here, called x-sourced-baseline.
 //
 //   - Each example must decode, and go through the upcasters to the current
 //     schema. Every example of the aggregate counts, also of a former event.

@@ -112,11 +112,15 @@ func (t *textWriter) aggregate(a *aggregateEntry) {
 	if a.snapshot > 0 {
 		snapshot = fmt.Sprint("snapshot schema ", a.snapshot)
 	}
+	baseline := ""
+	if a.baseline != nil {
+		baseline = fmt.Sprint("baseline schema ", a.baseline.schema)
+	}
 	enqueue := ""
 	if a.enqueue {
 		enqueue = "enqueues its events"
 	}
-	t.head(1, "aggregate "+quotedName(a.durable), a.name, snapshot, enqueue)
+	t.head(1, "aggregate "+quotedName(a.durable), a.name, snapshot, baseline, enqueue)
 	if a.doc != "" {
 		t.line(2, a.doc)
 	}
@@ -140,6 +144,11 @@ func (t *textWriter) aggregate(a *aggregateEntry) {
 	}
 	for _, e := range a.events {
 		t.event(e)
+	}
+	if a.baseline != nil && len(a.baseline.upcasts) > 0 {
+		t.head(2, "baseline")
+		t.line(3, fmt.Sprint("schema ", a.baseline.schema), a.baselineType())
+		t.chain(a.baseline.upcasts)
 	}
 	if len(a.former) > 0 {
 		t.head(2, "former events")

@@ -5,6 +5,7 @@ import (
 	"go/token"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/troupe-go/troupe/envelope"
 )
@@ -26,7 +27,7 @@ func (s *source) check(m *model) {
 			s.addf(a.spec.Name.Pos(), "%s and %s would both be written to %s: rename one", other.name, a.name, a.outputName())
 		}
 		files[a.outputName()] = a
-		s.checkAggregate(a)
+		s.checkAggregate(m, a)
 		for _, n := range generatedNames(m, a) {
 			if pos, taken := s.names[n.name]; taken {
 				s.addf(n.pos, "%s is declared at %s, and it is the name of %s: rename that", n.name, s.at(pos), n.what)
@@ -39,7 +40,7 @@ func (s *source) check(m *model) {
 }
 
 // checkAggregate reports what is wrong between the events of one aggregate.
-func (s *source) checkAggregate(a *aggregateType) {
+func (s *source) checkAggregate(m *model, a *aggregateType) {
 	if len(a.events) == 0 && len(s.list) == 0 {
 		s.addf(a.spec.Name.Pos(), "aggregate %s has no event: %s, above a method of it", a.name, wantEvent)
 	}
@@ -62,12 +63,18 @@ func (s *source) checkAggregate(a *aggregateType) {
 		if !token.IsExported(e.command) {
 			s.addf(e.fn.Name.Pos(), "%s has no exported form for the generated command: begin the name with a letter that has an upper case", e.fn.Name.Name)
 		}
-		s.checkChain(&chain{e.name, e.schema, e.upcasts}, e.pos, e.payload)
+		if a.baseline != nil && e.payload == a.baselineType() {
+			s.addf(e.pos, "event %q would have the payload %s, which is that of the baseline: give the event another name, and write //sourced:rename %s NAME above the struct", e.name, e.payload, e.name)
+		}
+		s.checkChain(eventChain(e.name, e.schema, e.upcasts), e.pos, e.payload)
 	}
 	for _, fm := range a.former {
 		if fm.fn != nil {
-			s.checkChain(&chain{fm.name, fm.schema, fm.upcasts}, fm.pos, s.text(fm.in))
+			s.checkChain(eventChain(fm.name, fm.schema, fm.upcasts), fm.pos, s.text(fm.in))
 		}
+	}
+	if b := a.baseline; b != nil {
+		s.checkChain(m.baselineChain(a), b.pos, a.baselineType())
 	}
 	own := map[string]string{}
 	if a.snapshot > 0 {
@@ -97,7 +104,7 @@ func (s *source) checkChain(e *chain, pos token.Pos, payload string) {
 	for from := uint32(1); from < e.schema; from++ {
 		up := e.upcasts[from]
 		if up == nil {
-			s.addf(pos, "event %q is at schema %d but has no upcaster from=%d: write //sourced:upcast %s from=%d above a func(Old) New", e.name, e.schema, from, e.name, from)
+			s.addf(pos, "%s is at schema %d but has no upcaster from=%d: write //sourced:upcast %s from=%d above a func(Old) New", e.what, e.schema, from, e.name, from)
 			continue
 		}
 		want := payload
@@ -109,7 +116,7 @@ func (s *source) checkChain(e *chain, pos token.Pos, payload string) {
 			want = next.in
 		}
 		if up.out != want {
-			s.addf(up.fn.Type.Results.Pos(), "%s returns %s, but schema %d of event %q is %s: return that", up.fn.Name.Name, up.out, from+1, e.name, want)
+			s.addf(up.fn.Type.Results.Pos(), "%s returns %s, but schema %d of %s is %s: return that", up.fn.Name.Name, up.out, from+1, e.what, want)
 		}
 	}
 }
@@ -136,6 +143,8 @@ func (s *source) checkFields(fields []field, typ, what string) {
 func (s *source) checkName(w word, what string) {
 	if err := envelope.ValidateName(what+" name", w.text, envelope.MaxNameBytes); err != nil {
 		s.addf(w.pos, "%v: write a short name like created", err)
+	} else if what == "event" && strings.HasPrefix(w.text, envelope.ReservedPrefix) {
+		s.addf(w.pos, "event %q begins with %s, which is reserved: write a short name like created", w.text, envelope.ReservedPrefix)
 	}
 }
 
@@ -170,9 +179,14 @@ func generatedNames(m *model, a *aggregateType) []generatedName {
 		all = append(all, generatedName{a.prefix + "Snapshot", "the snapshot of " + a.name, at})
 	}
 	seen := map[string]bool{}
+	if a.baseline != nil {
+		all = append(all,
+			generatedName{a.baselineType(), "the baseline of " + a.name, at},
+			generatedName{a.baselineVar(), "the variable of the baseline of " + a.name, at})
+	}
 	for _, e := range a.events {
-		if seen[e.name] {
-			continue // reported as a duplicate
+		if seen[e.name] || a.baseline != nil && e.payload == a.baselineType() {
+			continue // reported already
 		}
 		seen[e.name] = true
 		all = append(all,

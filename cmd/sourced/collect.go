@@ -99,7 +99,7 @@ func (s *source) collect() *model {
 					upcasts = append(upcasts, func() { s.collectUpcast(m, f, fn, d) })
 				case "rename", "split":
 					s.later = append(s.later, func() { s.collectConverted(m, f, fn, d) })
-				case "aggregate", "snapshot", "drop":
+				case "aggregate", "snapshot", "baseline", "drop":
 					s.addf(d.Slash, "//sourced:%s stands above function %s: move it above the struct", d.Name, fn.Name.Name)
 				default:
 					s.unknown(d.Directive)
@@ -123,7 +123,7 @@ func (s *source) collect() *model {
 // collectType reads the directives above one type.
 func (s *source) collectType(m *model, f *file, spec *ast.TypeSpec, doc *ast.CommentGroup) {
 	var a *aggregateType
-	var snapshot *directive
+	var snapshot, baseline *directive
 	var formers []directive
 	for _, d := range f.directives(doc) {
 		switch d.Name {
@@ -139,6 +139,12 @@ func (s *source) collectType(m *model, f *file, spec *ast.TypeSpec, doc *ast.Com
 				continue
 			}
 			snapshot = &d
+		case "baseline":
+			if baseline != nil {
+				s.addf(d.Slash, "a baseline of %s is asked for already: remove one //sourced:baseline", spec.Name.Name)
+				continue
+			}
+			baseline = &d
 		case "rename", "drop":
 			formers = append(formers, d)
 		case "event", "upcast", "split":
@@ -167,8 +173,23 @@ func (s *source) collectType(m *model, f *file, spec *ast.TypeSpec, doc *ast.Com
 		if n, ok := s.number(snapshot.words[0], "schema", wantSnapshot); ok {
 			a.snapshot, a.snapshotPos = n, snapshot.words[0].pos
 			s.snapshotOptions(a, snapshot.words[1:])
-			s.collectFields(a)
 		}
+	}
+	switch {
+	case baseline == nil:
+	case a == nil:
+		s.addf(baseline.Slash, "%s has a baseline but is no aggregate: %s", spec.Name.Name, wantAggregate)
+	case len(baseline.words) == 0:
+		s.addf(baseline.end(), "//sourced:baseline takes a schema: %s", wantBaseline)
+	case len(baseline.words) > 1:
+		s.addf(baseline.words[1].pos, "%q is not understood: %s", baseline.words[1].text, wantBaseline)
+	default:
+		if n, ok := s.number(baseline.words[0], "schema", wantBaseline); ok {
+			a.addBaseline(baseline.words[0].pos, n)
+		}
+	}
+	if a != nil && (a.snapshot > 0 || a.baseline != nil) {
+		s.collectFields(a)
 	}
 }
 
@@ -301,11 +322,15 @@ func rootField(t ast.Expr) (pkg string, pointer bool) {
 	return "", false
 }
 
-// collectFields reads what a snapshot of a keeps.
+// collectFields reads what a snapshot of a keeps, and its baseline.
 func (s *source) collectFields(a *aggregateType) {
 	st, ok := a.spec.Type.(*ast.StructType)
 	if !ok {
 		return
+	}
+	what, typ := "snapshot", a.prefix+"Snapshot"
+	if a.snapshot == 0 {
+		what, typ = "baseline", a.baselineType()
 	}
 	for _, fd := range st.Fields.List {
 		tag := structTag(fd.Tag)
@@ -326,8 +351,8 @@ func (s *source) collectFields(a *aggregateType) {
 			if n.Name == "_" {
 				continue
 			}
-			if what := unstorable(fd.Type); what != "" {
-				s.addf(n.Pos(), "field %s is %s, which no snapshot can hold: tag it `snapshot:\"-\"`", n.Name, what)
+			if kind := unstorable(fd.Type); kind != "" {
+				s.addf(n.Pos(), "field %s is %s, which no %s can hold: tag it `snapshot:\"-\"`", n.Name, kind, what)
 			}
 			fld := field{pos: n.Pos(), source: n.Name, name: exported(n.Name), typ: s.text(fd.Type), tag: snake(n.Name), expr: fd.Type}
 			if v, _, _ := strings.Cut(tag.Get("json"), ","); v != "" && v != "-" {
@@ -336,7 +361,7 @@ func (s *source) collectFields(a *aggregateType) {
 			a.fields = append(a.fields, fld)
 		}
 	}
-	s.checkFields(a.snapshotFields(), a.prefix+"Snapshot", "field")
+	s.checkFields(a.snapshotFields(), typ, "field")
 }
 
 func structTag(lit *ast.BasicLit) reflect.StructTag {

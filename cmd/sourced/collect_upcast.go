@@ -1,7 +1,9 @@
 package main
 
 import (
+	"fmt"
 	"go/ast"
+	"slices"
 	"strings"
 )
 
@@ -21,11 +23,11 @@ func (s *source) collectUpcast(m *model, f *file, fn *ast.FuncDecl, d directive)
 		return
 	}
 	if other := t.upcasts[from]; other != nil {
-		s.addf(d.words[1].pos, "event %q has an upcaster from=%d already, %s (%s): remove one", t.name, from, other.fn.Name.Name, s.at(other.pos))
+		s.addf(d.words[1].pos, "%s has an upcaster from=%d already, %s (%s): remove one", t.what, from, other.fn.Name.Name, s.at(other.pos))
 		return
 	}
 	if from >= t.schema {
-		s.addf(d.words[1].pos, "event %q is at schema %d, so an upcaster from=%d leads nowhere: raise the event's schema, or remove it", t.name, t.schema, from)
+		s.addf(d.words[1].pos, "%s is at schema %d, so an upcaster from=%d leads nowhere: raise the schema, or remove it", t.what, t.schema, from)
 		return
 	}
 	t.upcasts[from] = &upcast{
@@ -44,16 +46,72 @@ func isUpcaster(fn *ast.FuncDecl) bool {
 	return !variadic
 }
 
-// chain is what upcasters lead to: an event, or a former one.
+// chain is what upcasters lead to: an event, a former one, or a baseline.
 type chain struct {
-	name    string
+	what    string // for messages
+	name    string // as //sourced:upcast has it
 	schema  uint32
 	upcasts map[uint32]*upcast
 }
 
-// findUpcastTarget finds the event that an upcaster names, former ones included.
+func eventChain(name string, schema uint32, upcasts map[uint32]*upcast) *chain {
+	return &chain{fmt.Sprintf("event %q", name), name, schema, upcasts}
+}
+
+// baselineChain is that of the baseline of a, which has one.
+func (m *model) baselineChain(a *aggregateType) *chain {
+	return &chain{fmt.Sprintf("the baseline of %q", a.durable), m.baselineName(a), a.baseline.schema, a.baseline.upcasts}
+}
+
+// baselineWord is what //sourced:upcast calls the baseline. An aggregate that
+// has one has no event of that name: the payloads would have one name too.
+const baselineWord = "baseline"
+
+// baselineName is what //sourced:upcast calls the baseline of a, where others
+// may be called so too.
+func (m *model) baselineName(a *aggregateType) string {
+	for _, other := range m.aggregates {
+		if other != a && other.upcastable(baselineWord) {
+			return a.durable + "/" + baselineWord
+		}
+	}
+	return baselineWord
+}
+
+// upcastable reports whether a has what //sourced:upcast may call name.
+func (a *aggregateType) upcastable(name string) bool {
+	return a.baseline != nil && name == baselineWord ||
+		slices.ContainsFunc(a.events, func(e *event) bool { return e.name == name }) ||
+		slices.ContainsFunc(a.former, func(fm *former) bool { return fm.name == name })
+}
+
+// findUpcastTarget finds what an upcaster names: a baseline, or an event, former
+// ones included.
 func (s *source) findUpcastTarget(m *model, w word) *chain {
 	var found *chain
+	if aggregate, isBaseline := strings.CutSuffix("/"+w.text, "/"+baselineWord); isBaseline {
+		aggregate = strings.TrimPrefix(aggregate, "/")
+		var owners []string
+		for _, a := range m.aggregates {
+			if (aggregate == "" || aggregate == a.durable) && a.upcastable(baselineWord) {
+				owners = append(owners, a.durable)
+				if a.baseline != nil {
+					found = m.baselineChain(a)
+				}
+			}
+		}
+		named := func(a *aggregateType) bool { return a.upcastable(w.text) }
+		switch {
+		case len(owners) == 0 && !slices.ContainsFunc(m.aggregates, named):
+			s.addf(w.pos, "no aggregate of this package has a baseline or an event %q: write a name that a //sourced:event gives, or //sourced:baseline schema=N above the struct", w.text)
+			return nil
+		case found != nil && len(owners) > 1:
+			s.addf(w.pos, "%q belongs to %s: write %s/%s", w.text, strings.Join(owners, " and "), owners[0], w.text)
+			return nil
+		case found != nil:
+			return found
+		}
+	}
 	for _, a := range m.aggregates {
 		for _, fm := range a.former {
 			if fm.name != w.text && a.durable+"/"+fm.name != w.text {
@@ -63,14 +121,14 @@ func (s *source) findUpcastTarget(m *model, w word) *chain {
 				s.addf(w.pos, "former event %q is read without a function, so an upcaster leads nowhere: name the present event", fm.name)
 				return nil
 			}
-			found = &chain{fm.name, fm.schema, fm.upcasts}
+			found = eventChain(fm.name, fm.schema, fm.upcasts)
 		}
 	}
 	if found != nil {
 		return found
 	}
 	if e := s.findEvent(m, w); e != nil {
-		return &chain{e.name, e.schema, e.upcasts}
+		return eventChain(e.name, e.schema, e.upcasts)
 	}
 	return nil
 }

@@ -13,8 +13,9 @@ const (
 	wantAggregate = "write //sourced:aggregate NAME, for example //sourced:aggregate todo"
 	wantOptions   = "write //sourced:aggregate NAME [enqueue[=FIELD]] [events=NAME] [root=FIELD]"
 	wantEvent     = "write //sourced:event NAME [schema=N] [when EXPR] [require EXPR]"
-	wantUpcast    = "write //sourced:upcast EVENT from=N"
+	wantUpcast    = "write //sourced:upcast EVENT from=N, or //sourced:upcast baseline from=N"
 	wantSnapshot  = "write //sourced:snapshot schema=N [id=FIELD]"
+	wantBaseline  = "write //sourced:baseline schema=N"
 	wantRename    = "write //sourced:rename OLD NEW above the struct, or //sourced:rename OLD NEW [schema=N] above a func(Old) New"
 	wantSplit     = "write //sourced:split OLD [schema=N] above a func(Old) []Event"
 	wantDrop      = "write //sourced:drop OLD above the struct"
@@ -77,7 +78,7 @@ func (d directive) end() token.Pos {
 }
 
 // almost matches a directive that Go takes for prose because of a blank.
-var almost = regexp.MustCompile(`^//\s+sourced:\s*(aggregate|event|upcast|snapshot|rename|split|drop)\b`)
+var almost = regexp.MustCompile(`^//\s+sourced:\s*(aggregate|event|upcast|snapshot|baseline|rename|split|drop)\b`)
 
 // strays reports directives that no type, method or function owns, and lines
 // that were meant to be directives.
@@ -103,12 +104,12 @@ func (s *source) strays(f *file) {
 
 // owner is what each directive stands above.
 var owner = map[string]string{
-	"aggregate": "struct", "snapshot": "struct", "event": "method", "upcast": "function",
+	"aggregate": "struct", "snapshot": "struct", "baseline": "struct", "event": "method", "upcast": "function",
 	"rename": "struct or function", "split": "function", "drop": "struct",
 }
 
 func (s *source) unknown(d ast.Directive) {
-	s.addf(d.Slash, "there is no directive //sourced:%s: write aggregate, snapshot, event, upcast, rename, split or drop", d.Name)
+	s.addf(d.Slash, "there is no directive //sourced:%s: write aggregate, snapshot, baseline, event, upcast, rename, split or drop", d.Name)
 }
 
 // number reads the N of "key=N", from 1.

@@ -1,6 +1,7 @@
 // Command sourced writes, for each aggregate type of a package, the exported
-// commands, the events' payloads and their sealed interface, the snapshot, and
-// the [aggregate.Spec], so that the model itself is a struct and a few methods:
+// commands, the events' payloads and their sealed interface, the snapshot, the
+// baseline, and the [aggregate.Spec], so that the model itself is a struct and a
+// few methods:
 //
 //	//go:generate go tool sourced
 //
@@ -52,9 +53,20 @@
 // beside //sourced:aggregate adds snapshots of all fields, except those tagged
 // `snapshot:"-"`. With id, the snapshot holds the aggregate's id as FIELD.
 //
-//	//sourced:upcast NAME from=N
+//	//sourced:baseline schema=N
 //
-// above a func(Old) New makes it the step from schema N of event NAME to N+1.
+// beside //sourced:aggregate adds an [aggregate.Baseline], so that the history of
+// an aggregate can be let go: for Todo TodoBaseline, which is one of the payloads
+// in TodoEvent too, and which has the fields that a snapshot has or would have,
+// without the id. It needs no //sourced:snapshot. A field tagged `snapshot:"-"`
+// is left out here as well, and is empty behind a truncation: tag only what can be
+// computed from the others.
+//
+//	//sourced:upcast NAME from=N
+//	//sourced:upcast baseline from=N
+//
+// above a func(Old) New makes it the step from schema N of event NAME, or of the
+// baseline, to N+1.
 //
 //	//sourced:rename OLD NEW
 //	//sourced:rename OLD NEW [schema=N]
@@ -70,13 +82,17 @@
 // upcasters as ever.
 //
 // Where two aggregates of a package have an event of that name, write
-// AGGREGATE/NAME.
+// AGGREGATE/NAME; where two have a baseline, AGGREGATE/baseline. An event may be
+// called baseline in an aggregate without one. To give that aggregate a baseline,
+// give the event another name first, and write //sourced:rename baseline NAME
+// above the struct; its upcasters then name NAME. Names that begin with x-sourced-
+// are reserved: a stored baseline is a record called x-sourced-baseline.
 //
 // # The lock
 //
 // A stored event is read for ever, and its fields are found by name: rename a
 // parameter, and every event stored so far loses it. So the file sourced.lock
-// beside the sources records the shape of each schema of each event and
+// beside the sources records the shape of each schema of each event, baseline and
 // snapshot, a line for each field with its JSON name and its type. Commit it.
 //
 // sourced adds what is new to the lock. What contradicts it is an error, and
@@ -84,12 +100,13 @@
 //
 //   - A schema has another shape: a field was renamed, retyped, added or
 //     removed, also inside a struct of the package. Raise it to schema=N+1, and
-//     write an upcaster from=N. A snapshot needs no upcaster: an old one is
-//     ignored.
+//     write an upcaster from=N, also for a baseline, behind which nothing is left
+//     to replay. A snapshot needs none: an old one is ignored.
 //   - A schema is lower than the newest one of the lock, or more than one
 //     higher.
 //   - An upcaster from=N reads a struct of another shape than schema N.
-//   - An event or an aggregate is gone: records of it may be stored.
+//   - An event, a baseline or an aggregate is gone: records of it may be stored,
+//     and a truncated stream begins with its baseline.
 //
 // The order of parameters and fields, the names of Go types and the aliases of
 // imports make no difference. A type of another package, and a type of this one
@@ -100,14 +117,15 @@
 // While the work was never released, no record is stored, and the source is
 // right: sourced lock prints where lock and source differ, and exits with 1 if
 // they do; sourced lock -accept makes the lock say what the source says. It
-// replaces shapes, and drops events that are gone and schemas above the newest.
+// replaces shapes, and drops events and baselines that are gone and schemas above
+// the newest.
 //
 // # The stored payloads
 //
 // For each aggregate a test is generated that calls aggregatetest.Payloads: the
 // folder testdata/payloads must have one stored example for each event and
-// schema, and all of them must still be readable. Write what is missing for
-// current schemas, and commit it:
+// schema, those of the baseline included, and all of them must still be readable.
+// Write what is missing for current schemas, and commit it:
 //
 //	TROUPE_WRITE_PAYLOADS=1 go test ./...
 //
@@ -115,7 +133,7 @@
 //
 // # JSON
 //
-// A payload or a snapshot whose fields are all plain gets methods that write
+// A payload, snapshot or baseline whose fields are all plain gets methods that write
 // and read its JSON; [envelope.JSON] uses them. Bytes, values and errors are
 // those of encoding/json, which still does what is not plain. Plain are
 // strings, bools, numbers, time.Time, time.Duration, bytes, the package's own
@@ -133,7 +151,7 @@
 //
 //	package account  github.com/troupe-go/troupe/examples/bank/account
 //
-//	  aggregate account  Account  snapshot schema 1
+//	  aggregate account  Account  snapshot schema 1  baseline schema 1
 //	    Account is one account of one owner.
 //
 //	    commands
@@ -164,5 +182,6 @@
 // made at run time, is left out and reported, with exit code 0.
 //
 // [envelope.JSON]: https://pkg.go.dev/github.com/troupe-go/troupe/envelope#JSON
+// [aggregate.Baseline]: https://pkg.go.dev/github.com/troupe-go/troupe/aggregate#Baseline
 // [aggregate.Spec]: https://pkg.go.dev/github.com/troupe-go/troupe/aggregate#Spec
 package main

@@ -39,8 +39,14 @@ func (s *source) emit(m *model, a *aggregateType) ([]byte, error) {
 	for _, e := range a.events {
 		g.eventVar(e)
 	}
+	for _, f := range a.fields {
+		g.im.resolveType(a.file, f.expr)
+	}
 	if a.snapshot > 0 {
 		g.snapshotType()
+	}
+	if a.baseline != nil {
+		g.baselineParts()
 	}
 	g.json()
 	text := fmt.Sprintf("%s\n\npackage %s\n\n%s\n%s", header, m.name, g.im.text(), g.String())
@@ -76,6 +82,9 @@ func (g *emitter) specVar() {
 	g.formerParts()
 	if g.snapshot > 0 {
 		g.p("\t%s.Snapshots(%d, (*%s).Snapshot, (*%s).Restore),", g.rootPkg, g.snapshot, g.name, g.name)
+	}
+	if g.baseline != nil {
+		g.p("\t%s,", g.baselineVar())
 	}
 	g.p(")\n")
 	if g.root != "" {
@@ -157,7 +166,12 @@ func startsIdent(text string) bool {
 }
 
 func (g *emitter) sealedType() {
-	g.p("// %s is the payload of an event of [%s]. No other package can add one.", g.sealed, g.name)
+	if g.baseline != nil {
+		g.p("// %s is the payload of an event of [%s], or of its baseline. No other", g.sealed, g.name)
+		g.p("// package can add one.")
+	} else {
+		g.p("// %s is the payload of an event of [%s]. No other package can add one.", g.sealed, g.name)
+	}
 	g.p("//\n//sumtype:decl\ntype %s interface{ %s() }\n", g.sealed, g.marker())
 }
 
@@ -220,15 +234,7 @@ func (g *emitter) eventVar(e *event) {
 		payload = "_"
 	}
 	g.p("// %s records and replays [%s].", e.variable, e.payload)
-	head, tail := g.rootPkg+".", ""
-	for from := uint32(1); from < e.schema; from++ {
-		head = g.rootPkg + ".Upcast(" + head
-		tail += fmt.Sprintf(",\n\t%d, %s)", from, e.upcasts[from].fn.Name.Name)
-	}
-	methods := ""
-	if e.schema > 1 {
-		methods += fmt.Sprintf(".Schema(%d)", e.schema)
-	}
+	head, methods, tail := g.chained(e.schema, e.upcasts)
 	if names := g.formerly(e); len(names) > 0 {
 		methods += fmt.Sprintf(".Formerly(%s)", quoted(names))
 	}
@@ -243,6 +249,20 @@ func (g *emitter) eventVar(e *event) {
 	g.p("\t%s.%s(%s)\n})%s\n", e.recv, e.fn.Name.Name, strings.Join(values, ", "), tail)
 }
 
+// chained is what stands around the call that declares an event: before the
+// function's name, behind the call, and behind its other methods.
+func (g *emitter) chained(schema uint32, upcasts map[uint32]*upcast) (head, methods, tail string) {
+	head = g.rootPkg + "."
+	for from := uint32(1); from < schema; from++ {
+		head = g.rootPkg + ".Upcast(" + head
+		tail += fmt.Sprintf(",\n\t%d, %s)", from, upcasts[from].fn.Name.Name)
+	}
+	if schema > 1 {
+		methods = fmt.Sprintf(".Schema(%d)", schema)
+	}
+	return head, methods, tail
+}
+
 func quoted(names []string) string {
 	all := make([]string, len(names))
 	for i, name := range names {
@@ -255,13 +275,7 @@ func quoted(names []string) string {
 func (g *emitter) snapshotType() {
 	name := g.prefix + "Snapshot"
 	g.p("// %s is the state of [%s] as a snapshot keeps it.\ntype %s struct {", name, g.name, name)
-	if f := g.id; f != nil {
-		g.p("\t%s %s `json:%s`", f.name, f.typ, strconv.Quote(f.tag))
-	}
-	for _, f := range g.fields {
-		g.im.resolveType(g.file, f.expr)
-		g.p("\t%s %s `json:%s`", f.name, f.typ, strconv.Quote(f.tag))
-	}
+	g.stateFields(g.snapshotFields())
 	g.p("}\n")
 	recv, root := initial(g.name), initial(g.name)
 	if g.root != "" {
@@ -284,7 +298,38 @@ func (g *emitter) snapshotType() {
 	for _, f := range g.fields {
 		g.p("\t%s.%s = snapshot.%s", recv, f.source, f.name)
 	}
-	g.p("}")
+	g.p("}\n")
+}
+
+// stateFields writes the fields of a snapshot or a baseline.
+func (g *emitter) stateFields(fields []field) {
+	for _, f := range fields {
+		g.p("\t%s %s `json:%s`", f.name, f.typ, strconv.Quote(f.tag))
+	}
+}
+
+// baselineParts writes the baseline's payload, and the variable that records and
+// replays it. The ways there and back are no methods: unlike those of a snapshot
+// they would take names that the model may need.
+func (g *emitter) baselineParts() {
+	name, recv := g.baselineType(), initial(g.name)
+	g.p("// %s is the whole state of [%s], schema %d, with which a truncated", name, g.name, g.baseline.schema)
+	g.p("// stream begins.\ntype %s struct {", name)
+	g.stateFields(g.fields)
+	g.p("}\n")
+	g.p("func (%s) %s() {}\n", name, g.marker())
+	g.p("// %s records and replays [%s].", g.baselineVar(), name)
+	head, methods, tail := g.chained(g.baseline.schema, g.baseline.upcasts)
+	g.p("var %s = %sBaseline(func(%s *%s) %s {", g.baselineVar(), head, recv, g.name, name)
+	g.p("\treturn %s{", name)
+	for _, f := range g.fields {
+		g.p("\t\t%s: %s,", f.name, g.copied(f, recv+"."+f.source))
+	}
+	g.p("\t}\n}, func(%s *%s, baseline %s) {", recv, g.name, name)
+	for _, f := range g.fields {
+		g.p("\t%s.%s = baseline.%s", recv, f.source, f.name)
+	}
+	g.p("})%s%s\n", methods, tail)
 }
 
 // copied is the expression that copies what a command may change in place.

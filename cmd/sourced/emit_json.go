@@ -2,7 +2,7 @@ package main
 
 const plainjsonPath = "github.com/troupe-go/troupe/envelope/plainjson"
 
-// json writes the JSON methods of all payloads and of the snapshot.
+// json writes the JSON methods of all payloads, of the snapshot and the baseline.
 func (g *emitter) json() {
 	g.p("")
 	for _, e := range g.events {
@@ -10,6 +10,9 @@ func (g *emitter) json() {
 	}
 	if g.snapshot > 0 {
 		g.jsonMethods(g.file, g.prefix+"Snapshot", g.snapshotFields())
+	}
+	if g.baseline != nil {
+		g.jsonMethods(g.file, g.baselineType(), g.fields)
 	}
 }
 

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/troupe-go/troupe/envelope"
 )
 
 // shape is a schema as the source has it.
@@ -29,6 +31,14 @@ func (s *source) shapes(m *model) map[lockID]shape {
 				s.addf(a.snapshotPos, "the snapshot of %s has more than %d fields, nested ones included: tag one `snapshot:\"-\"`", a.name, maxSteps)
 			}
 			all[lockID{a.durable, "", a.snapshot}] = shape{layout: layout{fields: lines}, pos: a.snapshotPos, params: a.snapshotFields()}
+		}
+		if b := a.baseline; b != nil {
+			lines, ok := s.payloadShape(a.baselineType())
+			if !ok {
+				s.addf(b.pos, "the baseline of %s has more than %d fields, nested ones included: tag one `snapshot:\"-\"`", a.name, maxSteps)
+			}
+			all[lockID{a.durable, envelope.BaselineName, b.schema}] = shape{layout: layout{fields: lines}, pos: b.pos, params: a.fields}
+			s.addRead(all, lockID{a.durable, envelope.BaselineName, 0}, b.upcasts)
 		}
 		for _, e := range a.events {
 			lines, ok := s.payloadShape(e.payload)
@@ -75,22 +85,10 @@ func (s *source) compare(m *model, shapes map[lockID]shape, locked *lock) {
 			}
 		}
 		for _, e := range a.events {
-			id := lockID{a.durable, e.name, e.schema}
-			n := newest[id.series()]
-			at := locked.at(lockID{a.durable, e.name, n})
-			switch {
-			case n > e.schema:
-				s.addf(e.pos, "event %q is at schema %d, but %s has schema %d: write schema=%d; %s", e.name, e.schema, at, n, n, orAccept)
-				continue
-			case n > 0 && n+1 < e.schema:
-				s.addf(e.pos, "event %q is at schema %d, but the newest schema in the lock is %d (%s): write schema=%d; %s", e.name, e.schema, n, at, n+1, orAccept)
-			}
-			for schema := e.schema; schema > 0; schema-- {
-				id.schema = schema
-				if known, ok := shapes[id]; ok {
-					s.compareShape(m, id, known, locked)
-				}
-			}
+			s.compareSeries(m, eventChain(e.name, e.schema, nil), lockID{a.durable, e.name, e.schema}, e.pos, shapes, locked)
+		}
+		if b := a.baseline; b != nil {
+			s.compareSeries(m, m.baselineChain(a), lockID{a.durable, envelope.BaselineName, b.schema}, b.pos, shapes, locked)
 		}
 	}
 	for _, a := range m.aggregates {
@@ -99,6 +97,25 @@ func (s *source) compare(m *model, shapes map[lockID]shape, locked *lock) {
 		}
 	}
 	s.reportGone(m, shapes, locked)
+}
+
+// compareSeries reports where the schemas of an event or a baseline, the newest
+// of which is id, contradict the lock.
+func (s *source) compareSeries(m *model, c *chain, id lockID, pos token.Pos, shapes map[lockID]shape, locked *lock) {
+	n := locked.newest()[id.series()]
+	at := locked.at(lockID{id.aggregate, id.event, n})
+	switch {
+	case n > id.schema:
+		s.addf(pos, "%s is at schema %d, but %s has schema %d: write schema=%d; %s", c.what, id.schema, at, n, n, orAccept)
+		return
+	case n > 0 && n+1 < id.schema:
+		s.addf(pos, "%s is at schema %d, but the newest schema in the lock is %d (%s): write schema=%d; %s", c.what, id.schema, n, at, n+1, orAccept)
+	}
+	for ; id.schema > 0; id.schema-- {
+		if known, ok := shapes[id]; ok {
+			s.compareShape(m, id, known, locked)
+		}
+	}
 }
 
 // compareFormer reports records of a former event that nothing reads as they
@@ -158,20 +175,32 @@ func (s *source) compareShape(m *model, id lockID, sh shape, locked *lock) {
 	at, diff := locked.at(id), diffLines(old.fields, sh.fields)
 	switch {
 	case sh.upcast != nil:
-		s.addf(sh.pos, "%s reads schema %d of event %q, but its %s has another shape (+) than %s (-): give it the fields of the lock; %s%s",
-			sh.upcast.fn.Name.Name, id.schema, id.event, sh.upcast.in, at, orAccept, diff)
+		what := fmt.Sprintf("event %q", id.event)
+		if id.event == envelope.BaselineName {
+			what = id.what()
+		}
+		s.addf(sh.pos, "%s reads schema %d of %s, but its %s has another shape (+) than %s (-): give it the fields of the lock; %s%s",
+			sh.upcast.fn.Name.Name, id.schema, what, sh.upcast.in, at, orAccept, diff)
 	case id.event == "":
 		s.addf(sh.place(old), "the snapshot of %q has another shape (+) than schema %d in %s (-): write //sourced:snapshot schema=%d; %s%s",
 			id.aggregate, id.schema, at, id.schema+1, orAccept, diff)
+	case id.event == envelope.BaselineName:
+		s.addf(sh.place(old), "the baseline of %q has another shape (+) than schema %d in %s (-): write //sourced:baseline schema=%d and //sourced:upcast %s from=%d above a func(Old) New; %s%s",
+			id.aggregate, id.schema, at, id.schema+1, m.upcastName(id), id.schema, orAccept, diff)
 	default:
 		s.addf(sh.place(old), "event %q has another shape (+) than schema %d in %s (-): write schema=%d and //sourced:upcast %s from=%d above a func(Old) New; %s%s",
 			id.event, id.schema, at, id.schema+1, m.upcastName(id), id.schema, orAccept, diff)
 	}
 }
 
-// upcastName is what //sourced:upcast calls the event of id.
+// upcastName is what //sourced:upcast calls the event or the baseline of id.
 func (m *model) upcastName(id lockID) string {
 	owners := 0
+	for _, a := range m.aggregates {
+		if id.event == envelope.BaselineName && id.aggregate == a.durable {
+			return m.baselineName(a)
+		}
+	}
 	for _, a := range m.aggregates {
 		for _, e := range a.events {
 			if e.name == id.event {
@@ -245,6 +274,11 @@ func (s *source) reportGone(m *model, shapes map[lockID]shape, locked *lock) {
 			reported[lockID{aggregate: id.aggregate}] = true
 			s.list.Add(pos, fmt.Sprintf("aggregate %q is not in the source any more, but its streams may be stored: write //sourced:aggregate %s above its struct again; %s",
 				id.aggregate, id.aggregate, orAccept))
+			continue
+		}
+		if id.event == envelope.BaselineName {
+			s.list.Add(pos, fmt.Sprintf("the baseline of aggregate %q is not in the source any more, and truncated streams, which begin with one, could no longer be read: write //sourced:baseline schema=%d above its struct again; %s",
+				id.aggregate, locked.newest()[id.series()], orAccept))
 			continue
 		}
 		s.list.Add(pos, fmt.Sprintf("event %q of aggregate %q is not in the source any more, but records of it may be stored: write //sourced:event %s above its method again, or say by //sourced:rename, split or drop what became of it; %s",

@@ -15,6 +15,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/troupe-go/troupe/envelope"
 )
 
 // lockName is the file that records the shapes, beside the package's sources.
@@ -30,7 +32,8 @@ const lockHeader = `# The shapes of all events and snapshots that may be stored.
 format 1
 `
 
-// lockID names one schema of an event, or of the snapshots where event is empty.
+// lockID names one schema of an event, of the baseline, where event is
+// [envelope.BaselineName], or of the snapshots, where event is empty.
 type lockID struct {
 	aggregate, event string
 	schema           uint32
@@ -147,7 +150,7 @@ func (p *lockParser) parse(line string) {
 			return
 		}
 		p.aggregate, p.current = name, nil
-	case "event", "snapshot":
+	case "event", "baseline", "snapshot":
 		p.schema(keyword, rest, line)
 	default:
 		p.addf("%q is not understood: %s", clip(line), restore)
@@ -158,10 +161,13 @@ func (p *lockParser) parse(line string) {
 func (p *lockParser) schema(keyword, rest, line string) {
 	p.current = nil
 	var id lockID
-	want, ok := "snapshot schema=N", true
-	if keyword == "event" {
+	want, ok := keyword+" schema=N", true
+	switch keyword {
+	case "event":
 		want = "event NAME schema=N"
 		id.event, ok = lockWord(&rest)
+	case "baseline":
+		id.event = envelope.BaselineName
 	}
 	number, isSchema := strings.CutPrefix(rest, "schema=")
 	n, err := strconv.ParseUint(number, 10, 32)
@@ -255,9 +261,12 @@ func formatLock(layouts map[lockID]layout) []byte {
 			fmt.Fprintf(&b, "\naggregate %s\n", plainName(id.aggregate))
 			aggregate = id.aggregate
 		}
-		if id.event == "" {
+		switch id.event {
+		case "":
 			fmt.Fprintf(&b, "\nsnapshot schema=%d\n", id.schema)
-		} else {
+		case envelope.BaselineName:
+			fmt.Fprintf(&b, "\nbaseline schema=%d\n", id.schema)
+		default:
 			fmt.Fprintf(&b, "\nevent %s schema=%d\n", plainName(id.event), id.schema)
 		}
 		for _, f := range layouts[id].fields {
@@ -276,30 +285,27 @@ func plainName(name string) string {
 	return strconv.Quote(name)
 }
 
-// sortedIDs orders by aggregate, event and schema; snapshots stand behind the
-// events.
+// sortedIDs orders by aggregate, event and schema; baseline and snapshots stand
+// behind the events.
 func sortedIDs(layouts map[lockID]layout) []lockID {
 	var ids []lockID
 	for id := range layouts {
 		ids = append(ids, id)
 	}
+	rank := func(id lockID) int { return slices.Index([]string{envelope.BaselineName, ""}, id.event) } // -1 for events
 	slices.SortFunc(ids, func(a, b lockID) int {
-		behind := 0
-		switch {
-		case a.event == "" && b.event != "":
-			behind = 1
-		case a.event != "" && b.event == "":
-			behind = -1
-		}
-		return cmp.Or(cmp.Compare(a.aggregate, b.aggregate), behind, cmp.Compare(a.event, b.event), cmp.Compare(a.schema, b.schema))
+		return cmp.Or(cmp.Compare(a.aggregate, b.aggregate), cmp.Compare(rank(a), rank(b)), cmp.Compare(a.event, b.event), cmp.Compare(a.schema, b.schema))
 	})
 	return ids
 }
 
 // what is the id without its schema, for messages.
 func (id lockID) what() string {
-	if id.event == "" {
+	switch id.event {
+	case "":
 		return fmt.Sprintf("the snapshot of %q", id.aggregate)
+	case envelope.BaselineName:
+		return fmt.Sprintf("the baseline of %q", id.aggregate)
 	}
 	return fmt.Sprintf("event %q of %q", id.event, id.aggregate)
 }

@@ -192,6 +192,46 @@ snapshot schema=1
 	require.Zero(t, run([]string{dir}, &stdout, &stderr))
 }
 
+// A baseline is the truth: it changes only with an upcaster, and goes only when
+// none was stored.
+func TestLockedBaseline(t *testing.T) {
+	t.Parallel()
+	dir := lockedTodo(t)
+	edit(t, dir, "todo.go", "//sourced:snapshot schema=1", "//sourced:baseline schema=1")
+	var stdout, stderr bytes.Buffer
+	require.Zero(t, run([]string{dir}, &stdout, &stderr), stderr.String())
+	require.Contains(t, contents(t, dir)[lockName], "\nbaseline schema=1\n\ttask string\n")
+
+	edit(t, dir, "todo.go", "Task string", "Title string", "t.Task", "t.Title")
+	require.Equal(t, 1, run([]string{dir}, &stdout, &stderr))
+	require.Contains(t, stderr.String(), "write //sourced:baseline schema=2 and //sourced:upcast baseline from=1")
+	edit(t, dir, "todo.go", "baseline schema=1", "baseline schema=2", "//sourced:event renamed", `type baselineV1 struct {
+	Task string `+"`json:\"task\"`"+`
+}
+
+//sourced:upcast baseline from=1
+func titled(old baselineV1) TodoBaseline { return TodoBaseline{Title: old.Task} }
+
+//sourced:event renamed`)
+	stderr.Reset()
+	require.Zero(t, run([]string{dir}, &stdout, &stderr), stderr.String())
+	require.Contains(t, contents(t, dir)[lockName], "\nbaseline schema=1\n\ttask string\n\nbaseline schema=2\n\ttitle string\n")
+
+	edit(t, dir, "todo.go", "//sourced:baseline schema=2\n", "", "//sourced:upcast baseline from=1\n", "")
+	before := contents(t, dir)
+	for _, args := range [][]string{{dir}, {"-check", dir}, {"lock", dir}} {
+		stderr.Reset()
+		require.Equal(t, 1, run(args, &stdout, &stderr))
+		require.Contains(t, stderr.String(), "truncated streams, which begin with one, could no longer be read: write //sourced:baseline schema=2")
+		require.Equal(t, before, contents(t, dir), "%v wrote", args)
+	}
+	require.Empty(t, stdout.String())
+	require.Zero(t, run([]string{"lock", "-accept", dir}, &stdout, &stderr))
+	require.Contains(t, stdout.String(), "sourced.lock: dropped: schema 2 of the baseline of \"todo\"")
+	require.NotContains(t, contents(t, dir)[lockName], "baseline")
+	require.Zero(t, run([]string{dir}, &stdout, &stderr))
+}
+
 // A mistake in the source, or a lock that cannot be read, is not accepted.
 func TestLockAcceptNeedsBothSides(t *testing.T) {
 	t.Parallel()

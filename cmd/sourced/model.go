@@ -28,8 +28,16 @@ type aggregateType struct {
 
 	snapshot    uint32    // schema; 0 without snapshots
 	snapshotPos token.Pos // of the schema in the directive
-	fields      []field
-	id          *field // the snapshot's field that holds the id; nil for none
+	fields      []field   // of the snapshot and of the baseline
+	id          *field    // the snapshot's field that holds the id; nil for none
+	baseline    *baseline // nil without one
+}
+
+// baseline is //sourced:baseline of an aggregate.
+type baseline struct {
+	pos     token.Pos // of the schema in the directive
+	schema  uint32
+	upcasts map[uint32]*upcast
 }
 
 // former is an event that is no longer recorded.
@@ -75,7 +83,7 @@ type param struct {
 	typ    string
 }
 
-// field is one field of a payload or a snapshot.
+// field is one field of a payload, a snapshot or a baseline.
 type field struct {
 	pos    token.Pos
 	source string // the parameter or the aggregate's field
@@ -135,6 +143,17 @@ func (m *model) retired(aggregate, event string) bool {
 	}
 	return false
 }
+
+// addBaseline gives the aggregate a baseline, whose schema stands at pos.
+func (a *aggregateType) addBaseline(pos token.Pos, schema uint32) {
+	a.baseline = &baseline{pos: pos, schema: schema, upcasts: map[uint32]*upcast{}}
+}
+
+// baselineType is the payload of the baseline of a.
+func (a *aggregateType) baselineType() string { return a.prefix + "Baseline" }
+
+// baselineVar is the variable of the baseline of a.
+func (a *aggregateType) baselineVar() string { return unexported(a.baselineType()) }
 
 // snapshotFields are the fields of the snapshot's payload.
 func (a *aggregateType) snapshotFields() []field {

@@ -49,6 +49,10 @@ func (s *source) declareTypes(m *model) {
 			name := a.prefix + "Snapshot"
 			s.declared[name] = &declaredType{name: name, file: a.file, expr: structOf(a.snapshotFields())}
 		}
+		if a.baseline != nil {
+			name := a.baselineType()
+			s.declared[name] = &declaredType{name: name, file: a.file, expr: structOf(a.fields)}
+		}
 	}
 }
 

@@ -22,6 +22,7 @@ var golden = []string{
 	"testdata/written/options",
 	"testdata/written/shapes",
 	"testdata/written/plain",
+	"testdata/written/baseline",
 	"testdata/mistyped",
 	"testdata/catalogue/order",
 	"testdata/catalogue/shipping",

@@ -14,6 +14,7 @@ import (
 //
 //sourced:aggregate account
 //sourced:snapshot schema=1
+//sourced:baseline schema=1
 type Account struct {
 	aggregate.Root
 

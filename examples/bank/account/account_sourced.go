@@ -17,11 +17,12 @@ var Spec = aggregate.Define[Account]("account",
 	accountWithdrawn,
 	accountClosed,
 	aggregate.Snapshots(1, (*Account).Snapshot, (*Account).Restore),
+	accountBaseline,
 )
 
 // Open gives the account its number and its owner.
 func (a *Account) Open(id, owner string, at time.Time) error {
-	if err := error( /*line account.go:29:31*/ a.mayOpen(owner) /*line account_sourced.go:24:95*/); err != nil {
+	if err := error( /*line account.go:30:31*/ a.mayOpen(owner) /*line account_sourced.go:25:95*/); err != nil {
 		return err
 	}
 	return accountOpened.Record(a, AccountOpened{ID: id, Owner: owner, At: at})
@@ -29,7 +30,7 @@ func (a *Account) Open(id, owner string, at time.Time) error {
 
 // Deposit adds cents to the balance.
 func (a *Account) Deposit(cents int64, reference string) error {
-	if err := error( /*line account.go:37:34*/ a.mayDeposit(cents) /*line account_sourced.go:32:98*/); err != nil {
+	if err := error( /*line account.go:38:34*/ a.mayDeposit(cents) /*line account_sourced.go:33:98*/); err != nil {
 		return err
 	}
 	return accountDeposited.Record(a, AccountDeposited{Cents: cents, Reference: reference})
@@ -37,7 +38,7 @@ func (a *Account) Deposit(cents int64, reference string) error {
 
 // Withdraw takes cents from the balance, which cannot become negative.
 func (a *Account) Withdraw(cents int64, reference string) error {
-	if err := error( /*line account.go:45:34*/ a.mayWithdraw(cents) /*line account_sourced.go:40:99*/); err != nil {
+	if err := error( /*line account.go:46:34*/ a.mayWithdraw(cents) /*line account_sourced.go:41:99*/); err != nil {
 		return err
 	}
 	return accountWithdrawn.Record(a, AccountWithdrawn{Cents: cents, Reference: reference})
@@ -46,16 +47,17 @@ func (a *Account) Withdraw(cents int64, reference string) error {
 // Close ends the account, which must be empty. An account that is closed stays
 // closed.
 func (a *Account) Close() error {
-	if ok := bool( /*line account.go:54:28*/ !a.Closed /*line account_sourced.go:49:86*/); !ok {
+	if ok := bool( /*line account.go:55:28*/ !a.Closed /*line account_sourced.go:50:86*/); !ok {
 		return nil
 	}
-	if err := error( /*line account.go:54:46*/ a.mayClose() /*line account_sourced.go:52:91*/); err != nil {
+	if err := error( /*line account.go:55:46*/ a.mayClose() /*line account_sourced.go:53:91*/); err != nil {
 		return err
 	}
 	return accountClosed.Record(a, AccountClosed{})
 }
 
-// AccountEvent is the payload of an event of [Account]. No other package can add one.
+// AccountEvent is the payload of an event of [Account], or of its baseline. No other
+// package can add one.
 //
 //sumtype:decl
 type AccountEvent interface{ isAccountEvent() }
@@ -149,6 +151,35 @@ func (a *Account) Restore(snapshot AccountSnapshot) {
 	a.Closed = snapshot.Closed
 	a.Bookings = snapshot.Bookings
 }
+
+// AccountBaseline is the whole state of [Account], schema 1, with which a truncated
+// stream begins.
+type AccountBaseline struct {
+	Owner    string    `json:"owner"`
+	Balance  int64     `json:"balance"`
+	Opened   time.Time `json:"opened"`
+	Closed   bool      `json:"closed"`
+	Bookings int       `json:"bookings"`
+}
+
+func (AccountBaseline) isAccountEvent() {}
+
+// accountBaseline records and replays [AccountBaseline].
+var accountBaseline = aggregate.Baseline(func(a *Account) AccountBaseline {
+	return AccountBaseline{
+		Owner:    a.Owner,
+		Balance:  a.Balance,
+		Opened:   a.Opened,
+		Closed:   a.Closed,
+		Bookings: a.Bookings,
+	}
+}, func(a *Account, baseline AccountBaseline) {
+	a.Owner = baseline.Owner
+	a.Balance = baseline.Balance
+	a.Opened = baseline.Opened
+	a.Closed = baseline.Closed
+	a.Bookings = baseline.Bookings
+})
 
 // AppendJSON implements [envelope.JSONAppender].
 func (e AccountOpened) AppendJSON(dst []byte) ([]byte, error) {
@@ -261,6 +292,43 @@ func (e AccountSnapshot) AppendJSON(dst []byte) ([]byte, error) {
 
 // DecodeJSON implements [envelope.JSONDecoder].
 func (e *AccountSnapshot) DecodeJSON(data []byte) error {
+	v, dec := *e, plainjson.NewDecoder(data)
+	for dec.Next() {
+		switch string(dec.Key()) {
+		case "owner":
+			v.Owner = dec.String()
+		case "balance":
+			v.Balance = dec.Int(64)
+		case "opened":
+			v.Opened = dec.Time()
+		case "closed":
+			v.Closed = dec.Bool()
+		case "bookings":
+			v.Bookings = int(dec.Int(0))
+		default:
+			dec.Refuse()
+		}
+	}
+	if !dec.Done() {
+		return plainjson.Unmarshal(data, e)
+	}
+	*e = v
+	return nil
+}
+
+// AppendJSON implements [envelope.JSONAppender].
+func (e AccountBaseline) AppendJSON(dst []byte) ([]byte, error) {
+	enc := plainjson.NewEncoder(dst)
+	enc.String(`{"owner":`, e.Owner)
+	enc.Int(`,"balance":`, e.Balance)
+	enc.Time(`,"opened":`, e.Opened)
+	enc.Bool(`,"closed":`, e.Closed)
+	enc.Int(`,"bookings":`, int64(e.Bookings))
+	return enc.End()
+}
+
+// DecodeJSON implements [envelope.JSONDecoder].
+func (e *AccountBaseline) DecodeJSON(data []byte) error {
 	v, dec := *e, plainjson.NewDecoder(data)
 	for dec.Next() {
 		switch string(dec.Key()) {

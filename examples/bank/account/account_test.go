@@ -1,13 +1,16 @@
 package account_test
 
 import (
+	"context"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/troupe-go/troupe/aggregate"
 	"github.com/troupe-go/troupe/aggregate/aggregatetest"
+	"github.com/troupe-go/troupe/envelope"
 	"github.com/troupe-go/troupe/examples/bank/account"
+	"github.com/troupe-go/troupe/journal/memory"
 )
 
 var (
@@ -78,6 +81,44 @@ func TestBook(t *testing.T) {
 		When(account.Book, account.Entry{ID: "a", Action: "burn"}).ThenNothing().
 		ThenReply(account.Booked{Refused: `"burn" is nothing that can be done to an account`, At: now}).
 		When(account.Book, account.Entry{ID: "a", Action: account.ActionClose}).Then(account.AccountClosed{})
+}
+
+// Years of bookings can be let go: the account goes on from its baseline.
+func TestTruncatedAccountGoesOn(t *testing.T) {
+	t.Parallel()
+	j, err := memory.Open(nil)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, j.Close()) }()
+	accounts, err := aggregate.NewRepository(j, account.Spec, nil)
+	require.NoError(t, err)
+	_, err = account.OpenAccount.Ask(t.Context(), accounts, account.Open{ID: "a", Owner: "Ann"})
+	require.NoError(t, err)
+	for range 10 {
+		_, err = account.Deposit.Ask(t.Context(), accounts, account.Booking{ID: "a", Cents: 100})
+		require.NoError(t, err)
+	}
+
+	require.NoError(t, accounts.Truncate(t.Context(), "a"))
+	var archived []string
+	deleted, err := j.Scavenge(t.Context(), func(_ context.Context, page []envelope.Record) error {
+		for _, rec := range page {
+			archived = append(archived, rec.Name)
+		}
+		return nil
+	})
+	require.NoError(t, err)
+	require.Equal(t, 11, deleted)
+	require.Len(t, archived, deleted)
+
+	view, err := account.Withdraw.Ask(t.Context(), accounts, account.Booking{ID: "a", Cents: 900})
+	require.NoError(t, err)
+	require.Equal(t, account.View{ID: "a", Owner: "Ann", Balance: 100}, view)
+	_, err = account.Withdraw.Ask(t.Context(), accounts, account.Booking{ID: "a", Cents: 101})
+	require.ErrorIs(t, err, aggregate.ErrRejected)
+	a, err := accounts.Load(t.Context(), "a")
+	require.NoError(t, err)
+	require.Equal(t, uint64(13), a.Version())
+	require.Equal(t, 11, a.Bookings)
 }
 
 func TestMoney(t *testing.T) {

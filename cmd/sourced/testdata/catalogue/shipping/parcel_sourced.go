@@ -11,6 +11,7 @@ import (
 // Spec describes [Parcel]: its type name, its events and how they are replayed.
 var Spec = aggregate.Define[Parcel]("parcel",
 	parcelPacked,
+	parcelBaseline,
 )
 
 // Pack closes the box.
@@ -18,7 +19,8 @@ func (p *Parcel) Pack(order string, weight Weight) error {
 	return parcelPacked.Record(p, ParcelPacked{Order: order, Weight: weight})
 }
 
-// ParcelEvent is the payload of an event of [Parcel]. No other package can add one.
+// ParcelEvent is the payload of an event of [Parcel], or of its baseline. No other
+// package can add one.
 //
 //sumtype:decl
 type ParcelEvent interface{ isParcelEvent() }
@@ -47,6 +49,20 @@ var parcelPacked = aggregate.On("packed", func(p *Parcel, e ParcelPacked) {
 	p.pack(e.Order, e.Weight)
 })
 
+// ParcelBaseline is the whole state of [Parcel], schema 2, with which a truncated
+// stream begins.
+type ParcelBaseline struct {
+}
+
+func (ParcelBaseline) isParcelEvent() {}
+
+// parcelBaseline records and replays [ParcelBaseline].
+var parcelBaseline = aggregate.Upcast(aggregate.Baseline(func(p *Parcel) ParcelBaseline {
+	return ParcelBaseline{}
+}, func(p *Parcel, baseline ParcelBaseline) {
+}).Schema(2),
+	1, parcelOfNoOrder)
+
 // AppendJSON implements [envelope.JSONAppender].
 func (e ParcelPacked) AppendJSON(dst []byte) ([]byte, error) {
 	enc := plainjson.NewEncoder(dst)
@@ -73,4 +89,15 @@ func (e *ParcelPacked) DecodeJSON(data []byte) error {
 	}
 	*e = v
 	return nil
+}
+
+// AppendJSON implements [envelope.JSONAppender].
+func (ParcelBaseline) AppendJSON(dst []byte) ([]byte, error) { return append(dst, "{}"...), nil }
+
+// DecodeJSON implements [envelope.JSONDecoder].
+func (e *ParcelBaseline) DecodeJSON(data []byte) error {
+	if string(data) == "{}" {
+		return nil
+	}
+	return plainjson.Unmarshal(data, e)
 }

@@ -12,7 +12,11 @@ import (
 // Parcel is what a customer gets.
 //
 //sourced:aggregate parcel
+//sourced:baseline schema=2
 type Parcel struct{ aggregate.Root }
+
+//sourced:upcast baseline from=1
+func parcelOfNoOrder(old struct{ Order string }) ParcelBaseline { return ParcelBaseline{} }
 
 // pack closes the box.
 //
