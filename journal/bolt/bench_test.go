@@ -33,6 +33,33 @@ func BenchmarkSubmit(b *testing.B) {
 	}
 }
 
+// BenchmarkParts is BenchmarkSubmit of a thousand callers whose batches have
+// one more part, each with an id of its own.
+func BenchmarkParts(b *testing.B) {
+	for _, part := range []string{"none", "message", "effect", "row"} {
+		b.Run("part="+part, func(b *testing.B) {
+			j, err := bolt.Open(filepath.Join(b.TempDir(), "journal.db"), nil)
+			require.NoError(b, err)
+			defer j.Close()
+			var n atomic.Uint64
+			benchmarkBatches(b, j, 1_000, func(_ *caller, batch *journal.Batch) {
+				id := fmt.Sprint(n.Add(1))
+				switch part {
+				case "message":
+					batch.Messages = append(batch.Messages, envelope.Message{ID: id, Kind: envelope.KindEvent, Name: "happened", Codec: "json", Data: payload})
+				case "effect":
+					batch.Receipts = append(batch.Receipts, envelope.Receipt{Consumer: "mailer", ID: id})
+				case "row":
+					batch.Rows = append(batch.Rows, envelope.Row{
+						Table: "todos", Op: envelope.RowUpsert, Key: []envelope.Column{{Name: "id", Value: id}},
+						Columns: []envelope.Column{{Name: "task", Value: string(payload)}},
+					})
+				}
+			})
+		})
+	}
+}
+
 // caller is one writer: its stream, where it is, and a batch that it uses
 // again and again.
 type caller struct {
@@ -49,7 +76,7 @@ func newCaller(n int) *caller {
 	return c
 }
 
-func (c *caller) append(j journal.Journal, receipt bool) error {
+func (c *caller) append(j journal.Journal, add func(*caller, *journal.Batch)) error {
 	c.batch.Reset()
 	c.batch.ID = journal.NewBatchID()
 	now := time.Now()
@@ -58,10 +85,8 @@ func (c *caller) append(j journal.Journal, receipt bool) error {
 		Name: "initialized", Schema: 1, Codec: "json", Data: payload,
 	}}
 	c.batch.Appends = append(c.batch.Appends, journal.Append{Stream: c.stream, Expected: c.version, Records: records})
-	if receipt {
-		c.batch.Receipts = append(c.batch.Receipts, envelope.Receipt{
-			Stream: c.stream, ID: fmt.Sprint("command-", c.version), Version: c.version + 1, Time: now,
-		})
+	if add != nil {
+		add(c, &c.batch)
 	}
 	j.Submit(&c.batch, c.done)
 	err := <-c.answer
@@ -72,6 +97,18 @@ func (c *caller) append(j journal.Journal, receipt bool) error {
 }
 
 func benchmarkCallers(b *testing.B, j journal.Journal, callers int, receipts bool) {
+	var add func(*caller, *journal.Batch)
+	if receipts {
+		add = func(c *caller, batch *journal.Batch) {
+			batch.Receipts = append(batch.Receipts, envelope.Receipt{
+				Stream: c.stream, ID: fmt.Sprint("command-", c.version), Version: c.version + 1, Time: time.Now(),
+			})
+		}
+	}
+	benchmarkBatches(b, j, callers, add)
+}
+
+func benchmarkBatches(b *testing.B, j journal.Journal, callers int, add func(*caller, *journal.Batch)) {
 	b.ReportAllocs()
 	var left atomic.Int64
 	left.Store(int64(b.N))
@@ -80,7 +117,7 @@ func benchmarkCallers(b *testing.B, j journal.Journal, callers int, receipts boo
 	for n := range callers {
 		wg.Go(func() {
 			for c := newCaller(n); left.Add(-1) >= 0; {
-				if err := c.append(j, receipts); err != nil {
+				if err := c.append(j, add); err != nil {
 					b.Error(err)
 					return
 				}

@@ -33,6 +33,7 @@ func sampleOpening() *opening {
 	return &opening{batch: journal.BatchID{1, 2, 3}, receipts: []envelope.Receipt{
 		{Stream: own, ID: "first", Reply: []byte("yes"), Codec: "json", Version: 130, Time: time.UnixMicro(1).UTC()},
 		{Stream: other, ID: "second", Time: time.Time{}},
+		{Consumer: "mailer", ID: "m1", Time: time.UnixMicro(2).UTC()},
 	}}
 }
 
@@ -95,6 +96,11 @@ func FuzzEntry(f *testing.F) {
 	f.Add(uint64(1_000), value[:len(value)-4])
 	value = appendNote(nil, 7, sampleOpening())
 	f.Add(uint64(7), value[:len(value)-4])
+	effect := &opening{receipts: []envelope.Receipt{{Consumer: "mailer", ID: "m1"}}}
+	value = appendEvent(nil, 1_000, &rec, head{version: 129, position: 990, block: 900, first: 100}, effect)
+	f.Add(uint64(1_000), value[:len(value)-4])
+	value = appendGap(nil, 7, 99)
+	f.Add(uint64(7), value[:len(value)-4])
 	f.Fuzz(func(t *testing.T, position uint64, body []byte) {
 		key := uint64Key(position)
 		e, err := parseEntry(position, binary.BigEndian.AppendUint32(slices.Clone(body), keyedCRC(key[:], body)))
@@ -104,6 +110,8 @@ func FuzzEntry(f *testing.F) {
 		}
 		require.Less(t, e.prev, max(position, 1))
 		require.LessOrEqual(t, e.block, e.prev)
+		require.LessOrEqual(t, e.first, e.version)
+		require.LessOrEqual(t, e.gap, uint64(positionsPerBucket))
 		var arena pageArena
 		var names names
 		_ = e.record(position, &arena, &names)

@@ -6,8 +6,8 @@ import (
 	bbolt "go.etcd.io/bbolt"
 )
 
-// sweepEntries is how many entries are looked at before what is to be deleted
-// of them is: at most as many as lie in so many pages.
+// sweepEntries bounds how many entries a sweep looks at before it deletes what
+// it found, and has the state say so.
 const sweepEntries = 100 * pageRecords
 
 // sweep deletes the notes whose receipts nobody looks for any more. Each entry
