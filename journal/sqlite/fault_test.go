@@ -217,9 +217,6 @@ func TestFailingSyncs(t *testing.T) {
 	type fault struct{ calls, when string }
 	var faults []fault
 	rounds := testenv.Count(3, 15)
-	if reduced {
-		rounds = 1
-	}
 	for n := 3; n < 3+rounds; n++ { // "a..b" is an outage that outlasts the first attempts to come back
 		faults = append(faults, fault{"fdatasync,fsync", fmt.Sprint(n)}, fault{"fdatasync,fsync", fmt.Sprintf("%d..%d", n, n+3)},
 			fault{"pwrite64", fmt.Sprintf("%d..%d", 9*n, 9*n+4)})

@@ -3,11 +3,8 @@ package sqlite_test
 import (
 	"context"
 	"database/sql"
-	"flag"
 	"fmt"
-	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
@@ -110,51 +107,12 @@ func hold(t testing.TB, db *sql.DB, b *journal.Batch) (release func(commit bool)
 	}
 }
 
-// The race detector, and the pointer checks that come with it, make SQLite
-// translated to Go twenty times slower. With it each case runs once, on a file
-// or in memory, and the slowest not at all, unless TROUPE_SOAK is 1.
-var reduced = raceDetector && os.Getenv("TROUPE_SOAK") != "1"
+func TestSuite(t *testing.T) { journaltest.Run(t, inFile) }
 
-// readsMuch are cases that read or write very many rows from one goroutine.
-// With the race detector they run in memory, and the other cases on a file.
-var readsMuch = []string{"SlicesPartitionAllStreams"}
+func TestSuiteInMemory(t *testing.T) { journaltest.Run(t, inMemory) }
 
-// slowest are cases that only run without the race detector.
-var slowest = []string{
-	"LoadOfLongStream", "ReaderMayStopEarly", "LoadAfterAnyVersion", "ReadAllLimit", "ManyStreamsInOneBatch",
-	"MessagesAreReadByPosition", "CommitWaitsForCredit", "LargestBatchIsTaken", "ManyReceiptsAreFound",
-	"ReadAllResumesByPosition", "SliceLimitCountsWhatIsYielded", "QueuedSuccessorsOfAnyRefusalConflict", "EndedContextTakesNoBatchBack",
-}
+func TestModel(t *testing.T) { journaltest.RunModel(t, inFile) }
 
-func TestSuite(t *testing.T) {
-	run(t, inFile, func(name string) bool { return !slices.Contains(readsMuch, name) })
-}
-
-func TestSuiteInMemory(t *testing.T) {
-	run(t, inMemory, func(name string) bool { return slices.Contains(readsMuch, name) })
-}
-
-// run is journaltest.Run, but for what is left out with the race detector.
-func run(t *testing.T, open journaltest.Open, withDetector func(name string) bool) {
-	for _, c := range journaltest.Cases() {
-		t.Run(c.Name, func(t *testing.T) {
-			if reduced && (slices.Contains(slowest, c.Name) || !withDetector(c.Name)) {
-				t.Skip("too slow with the race detector; it runs without, or with TROUPE_SOAK=1")
-			}
-			t.Parallel()
-			c.Run(t, open)
-		})
-	}
-}
-
-func TestModel(t *testing.T) {
-	if reduced {
-		checks := flag.Lookup("rapid.checks").Value
-		before := checks.String()
-		require.NoError(t, checks.Set("3")) // of 100: 30 sequences instead of 1,000
-		defer func() { _ = checks.Set(before) }()
-	}
-	journaltest.RunModel(t, inFile)
-}
+func TestAllPartsAreTaken(t *testing.T) { journaltest.AllPartsTaken(t, open(t, newPath(t), nil)) }
 
 func newPath(t testing.TB) string { return filepath.Join(t.TempDir(), "journal.db") }
