@@ -78,6 +78,9 @@ func NewSystem(j journal.Journal, opts *Options) (*System, error) {
 		noRoom: s.sweep.makeRoom, workers: newDispatcher(o.MaxActivations),
 		deadlines: deadlines{timeout: o.ActivationTimeout},
 	}
+	// protoactor makes the guardian's process at the first spawn, and two first
+	// spawns at once race for it.
+	s.proto.Root.Copy().WithGuardian(s.guardian).Self()
 	s.life, s.endLife = context.WithCancel(context.Background())
 	s.sweep.start(s)
 	return s, nil
