@@ -28,7 +28,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testenv.RunChild(map[string]func() error{"purses": childPurses, "shared": childShared})
+	testenv.RunChild(map[string]func() error{"purses": childPurses, "shared": childShared, "owner": childOwner})
 	goleak.VerifyTestMain(m)
 }
 

@@ -154,6 +154,13 @@ func (g *stage[A]) checkState(ctx context.Context, a *A, pending []envelope.Reco
 		g.mistakef("it changed the state without an event, or a mutator does more than its payload says; now and after replay, %s", diff)
 		return
 	}
+	g.checkSnapshot(again)
+	g.checkBaseline(again)
+}
+
+// checkSnapshot proves that a snapshot keeps the state.
+func (g *stage[A]) checkSnapshot(again *A) {
+	s := g.s
 	if !s.spec.HasSnapshots() || s.spec.Version(again) == 0 {
 		return
 	}
@@ -184,4 +191,31 @@ func roundTrip[A any](inv aggregate.Invocation[A], codec envelope.Codec) error {
 		return err
 	}
 	return inv.DecodeReply(codec, data)
+}
+
+// checkBaseline proves that a baseline keeps the state: what one loses is lost
+// for good.
+func (g *stage[A]) checkBaseline(again *A) {
+	s := g.s
+	if !s.spec.HasBaseline() || s.spec.Version(again) == 0 {
+		return
+	}
+	var rec aggregate.Recorder
+	s.spec.Lend(again, &rec)
+	err := s.spec.RecordBaseline(again)
+	s.spec.Lend(again, nil)
+	if errors.Is(err, aggregate.ErrNotFound) { // it was deleted
+		return
+	}
+	restored := s.spec.New(s.stream.ID)
+	if err == nil {
+		err = s.spec.Replay(restored, &rec.Records[0])
+	}
+	if err != nil {
+		g.mistakef("the state cannot become a baseline: %v", err)
+		return
+	}
+	if diff := statediff.Diff(again, restored); diff != "" {
+		g.mistakef("the baseline loses state; before and after it, %s", diff)
+	}
 }
