@@ -3,6 +3,7 @@ package postgres
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -17,10 +18,16 @@ var ErrSchema = errors.New("postgres: wrong schema")
 type SchemaError struct {
 	Schema      string
 	Found, Want int64 // migrations; Found is 0 if there is no journal at all
+
+	// Missing are tables that are not there although the migrations say so:
+	// somebody dropped them. Restore them from a backup.
+	Missing []string
 }
 
 func (e *SchemaError) Error() string {
 	switch {
+	case len(e.Missing) > 0:
+		return fmt.Sprintf("postgres: schema %q is at migration %d, and lacks %s: restore them from a backup", e.Schema, e.Found, strings.Join(e.Missing, ", "))
 	case e.Found == 0:
 		return fmt.Sprintf("postgres: schema %q has no journal: call postgres.Migrate or OpenAndMigrate to create it", e.Schema)
 	case e.Found < e.Want:

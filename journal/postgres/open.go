@@ -111,6 +111,9 @@ func openPool(ctx context.Context, pool *pgxpool.Pool, own bool, o Options) (*Jo
 	return j, nil
 }
 
+// tables are the journal's own.
+var tables = []string{"events", "heads", "snapshots", "receipts", "inbox", "outbox", "batches", "settings", "locks"}
+
 func checkJournal(ctx context.Context, pool *pgxpool.Pool, o *Options) error {
 	if err := checkServer(ctx, pool); err != nil {
 		return err
@@ -121,6 +124,15 @@ func checkJournal(ctx context.Context, pool *pgxpool.Pool, o *Options) error {
 	}
 	if found != schemaVersion {
 		return &SchemaError{Schema: o.Schema, Found: found, Want: schemaVersion}
+	}
+	var missing []string
+	err = pool.QueryRow(ctx, `SELECT coalesce(array_agg(t), '{}') FROM unnest($2::text[]) AS t
+		WHERE to_regclass(quote_ident($1) || '.' || quote_ident(t)) IS NULL`, o.Schema, tables).Scan(&missing)
+	if err != nil {
+		return typed("open schema "+o.Schema, err)
+	}
+	if len(missing) > 0 {
+		return &SchemaError{Schema: o.Schema, Found: found, Want: schemaVersion, Missing: missing}
 	}
 	// What the first commit would be told, told now.
 	var may bool

@@ -236,3 +236,24 @@ func TestReceiptsExpire(t *testing.T) {
 	require.NoError(t, j.Sweep(t.Context()))
 	require.Equal(t, int64(2), d.number("SELECT count(*) FROM @receipts"))
 }
+
+// TestHalfAppliedMigration: the version says that all is there, and a table is
+// missing; or tables are there that no migration of ours made.
+func TestHalfAppliedMigration(t *testing.T) {
+	t.Parallel()
+	d := newDatabase(t)
+	require.NoError(t, d.open(nil).Close())
+	d.exec("DROP TABLE @outbox")
+	_, err := postgres.Open(t.Context(), d.url, d.options())
+	require.ErrorIs(t, err, postgres.ErrSchema)
+	require.ErrorContains(t, err, "outbox")
+
+	d = newDatabase(t)
+	d.exec("CREATE SCHEMA " + d.schema)
+	d.exec("CREATE TABLE @events (somebody text)")
+	_, err = postgres.OpenAndMigrate(t.Context(), d.url, d.options())
+	require.Error(t, err)
+	require.ErrorContains(t, err, "events")
+	_, err = postgres.Open(t.Context(), d.url, d.options())
+	require.ErrorIs(t, err, postgres.ErrSchema, "nothing of the migration stayed")
+}
