@@ -4,9 +4,19 @@ import (
 	"encoding/json"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgtype"
+
 	"github.com/troupe-go/troupe/envelope"
 	"github.com/troupe-go/troupe/journal"
 	"github.com/troupe-go/troupe/snapshot"
+)
+
+// blobs, texts and moments are what pgx encodes without reflection.
+type (
+	blobs = pgtype.FlatArray[[]byte]
+	texts = pgtype.FlatArray[*string]
+
+	moments = pgtype.FlatArray[time.Time]
 )
 
 // The parameters of statements that store many rows: a slice for each column.
@@ -30,7 +40,7 @@ func (c *headColumns) add(s envelope.Stream, version, events uint64, batch []byt
 }
 
 func (c *headColumns) args(to []any) []any {
-	return append(to, c.types, c.ids, c.versions, c.events, c.batches)
+	return append(to, c.types, c.ids, c.versions, c.events, blobs(c.batches))
 }
 
 type eventColumns struct {
@@ -77,7 +87,7 @@ func (c *eventColumns) add(batch []byte, a *journal.Append) error {
 }
 
 func (c *eventColumns) args(to []any) []any {
-	return append(to, c.types, c.ids, c.versions, c.slices, c.batches, c.times, c.names, c.schemas, c.codecs, c.data, c.metadata)
+	return append(to, c.types, c.ids, c.versions, c.slices, blobs(c.batches), moments(c.times), c.names, c.schemas, c.codecs, blobs(c.data), texts(c.metadata))
 }
 
 // receiptColumns are those of commands or those of messages, where the first
@@ -113,11 +123,11 @@ func (c *receiptColumns) add(batch []byte, r *envelope.Receipt, now int64) {
 }
 
 func (c *receiptColumns) args(to []any) []any {
-	return append(to, c.types, c.ids, c.commands, c.batches, c.versions, c.codecs, c.replies, c.times, c.stored)
+	return append(to, c.types, c.ids, c.commands, blobs(c.batches), c.versions, c.codecs, blobs(c.replies), moments(c.times), c.stored)
 }
 
 func (c *receiptColumns) inboxArgs() []any {
-	return []any{c.types, c.commands, c.batches, c.versions, c.codecs, c.replies, c.times, c.stored}
+	return []any{c.types, c.commands, blobs(c.batches), c.versions, c.codecs, blobs(c.replies), moments(c.times), c.stored}
 }
 
 type messageColumns struct {
@@ -157,7 +167,7 @@ func (c *messageColumns) add(m *envelope.Message) error {
 
 func (c *messageColumns) args(to []any) []any {
 	return append(to, c.slots, c.ids, c.kinds, c.names, c.destinations, c.keys, c.contentTypes, c.codecs,
-		c.data, c.times, c.sourceTypes, c.sourceIDs, c.sourceVersions, c.metadata)
+		blobs(c.data), moments(c.times), c.sourceTypes, c.sourceIDs, c.sourceVersions, texts(c.metadata))
 }
 
 type snapshotColumns struct {
@@ -182,7 +192,7 @@ func (c *snapshotColumns) add(s *snapshot.Snapshot) {
 }
 
 func (c *snapshotColumns) args(to []any) []any {
-	return append(to, c.types, c.ids, c.versions, c.schemas, c.fingerprints, c.codecs, c.data, c.times)
+	return append(to, c.types, c.ids, c.versions, c.schemas, c.fingerprints, c.codecs, blobs(c.data), moments(c.times))
 }
 
 // metadataText is the stored form, nil for none.
