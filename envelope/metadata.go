@@ -113,8 +113,9 @@ func (m *Metadata) All() iter.Seq2[string, string] {
 	}
 }
 
-// Validate checks sizes, UTF-8, control characters in keys, and that no user
-// key is reserved.
+// Validate checks sizes, that keys are tokens of RFC 9110 (letters, digits and
+// !#$%&'*+-.^_`|~) and none is reserved, and that values are UTF-8 without
+// control characters: so every transport can carry them as headers.
 //
 // Errors: [ErrInvalid].
 func (m *Metadata) Validate() error {
@@ -155,6 +156,12 @@ func validateKey(key string) error {
 	if err := ValidateName("metadata key", key, MaxMetadataKeyBytes); err != nil {
 		return err
 	}
+	for i := range len(key) {
+		c := key[i]
+		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0) {
+			return Invalid("metadata key", key, "has a character that headers cannot have")
+		}
+	}
 	if len(key) >= len(ReservedPrefix) && strings.EqualFold(key[:len(ReservedPrefix)], ReservedPrefix) {
 		return Invalid("metadata key", key, "the prefix "+ReservedPrefix+" is reserved")
 	}
@@ -170,8 +177,8 @@ func validateValue(key, value string) error {
 		return Invalid("metadata "+key, value, fmt.Sprintf("has %d bytes, at most %d are allowed", len(value), MaxMetadataValueBytes))
 	}
 	for i, r := range value {
-		if r == 0 {
-			return Invalid("metadata "+key, value, "has a NUL")
+		if r < 0x20 && r != '\t' || r >= 0x7f && r <= 0x9f {
+			return Invalid("metadata "+key, value, "has a control character")
 		}
 		if r == '�' && !strings.HasPrefix(value[i:], "�") {
 			return Invalid("metadata "+key, value, "is not valid UTF-8")

@@ -208,7 +208,7 @@ func TestMetadataLimits(t *testing.T) {
 	}
 	for _, good := range []envelope.Metadata{
 		{}, {CorrelationID: long(4096)}, {CommandID: long(128)}, {Keys: keys(64, "v")},
-		{Keys: map[string]string{"k": "line\nbreak\ttab \ufffd " + long(4000), long(128): ""}},
+		{Keys: map[string]string{"k": "a\ttab \ufffd " + long(4000), long(128): ""}},
 		{Keys: keys(4, long(4092))}, {Keys: map[string]string{"sourced": "", "x-source": ""}},
 	} {
 		require.NoError(t, good.Validate())
@@ -226,7 +226,12 @@ func TestMetadataLimits(t *testing.T) {
 		{"metadata key", envelope.Metadata{Keys: map[string]string{"x-sourced-": "v"}}},
 		{"metadata key", envelope.Metadata{Keys: map[string]string{"X-SOURCED-kind": "v"}}},
 		{"metadata key", envelope.Metadata{Keys: map[string]string{"command_id": "v"}}},
+		{"metadata key", envelope.Metadata{Keys: map[string]string{"a:b": "v"}}},
+		{"metadata key", envelope.Metadata{Keys: map[string]string{"a b": "v"}}},
+		{"metadata key", envelope.Metadata{Keys: map[string]string{"ü": "v"}}},
 		{"metadata k", envelope.Metadata{Keys: map[string]string{"k": "a\x00"}}},
+		{"metadata k", envelope.Metadata{Keys: map[string]string{"k": "a\r\nX-Header: b"}}},
+		{"metadata k", envelope.Metadata{Keys: map[string]string{"k": "a\u0085"}}},
 		{"metadata k", envelope.Metadata{Keys: map[string]string{"k": "a\xff"}}},
 		{"metadata k", envelope.Metadata{Keys: map[string]string{"k": long(4097)}}},
 	} {

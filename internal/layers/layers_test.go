@@ -41,6 +41,7 @@ var rules = []rule{
 	{"journal/bolt", []string{"journal", "envelope", "snapshot", "internal/commitqueue", "go.etcd.io/bbolt", "go.etcd.io/bbolt/...", "github.com/hashicorp/golang-lru/v2/...", "golang.org/x/sys/..."}, "an adapter knows its contract and its driver, and no sibling"},
 	{"journal/sqlite", []string{"journal", "envelope", "snapshot", "lock", "migrations", "internal/commitqueue", "modernc.org/sqlite", "github.com/pressly/goose/v3", "github.com/pressly/goose/v3/database"}, "an adapter knows its contract and its driver, and no sibling"},
 	{"journal/postgres", []string{"journal", "envelope", "snapshot", "lock", "migrations", "internal/commitqueue", "github.com/jackc/pgx/v5", "github.com/jackc/pgx/v5/...", "github.com/pressly/goose/v3", "github.com/pressly/goose/v3/database"}, "an adapter knows its contract and its driver, and no sibling"},
+	{"bus", []string{"envelope", "journal"}, "a contract and its runner: no transport, no client library"},
 	{"migrations", nil, "files, and the standard library to embed them"},
 	{"aggregate", []string{"journal", "envelope", "snapshot"}, "domain code must compile without third-party code"},
 	{"aggregate/aggregatetest", []string{"aggregate", "journal", "envelope", "snapshot", "internal/...", "github.com/stretchr/testify/..."}, "a suite of domain code needs no actors"},

@@ -94,7 +94,7 @@ var messageCases = []Case{
 		full.Source, full.SourceVersion = envelope.Stream{Type: "ä/ö", ID: "日本"}, 1<<62
 		full.Time = time.Date(2026, 2, 3, 4, 5, 6, 123_456_789, time.FixedZone("", 3600*5))
 		full.Metadata = envelope.Metadata{
-			CorrelationID: "c", CausationID: "d", CommandID: "e", Keys: map[string]string{"tenant": "acme", "empty": "", "ü": "日本\n\t"},
+			CorrelationID: "c", CausationID: "d", CommandID: "e", Keys: map[string]string{"tenant": "acme", "empty": "", "u~": "日本\t"},
 		}
 		bySource := envelope.Message{ID: "by source", Kind: envelope.KindEvent, Name: "happened", Source: stream("s")}
 		large := message("large", "")
