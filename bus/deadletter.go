@@ -14,7 +14,7 @@ type Failure struct {
 	Attempts int    // how often the handler ran
 	Time     time.Time
 
-	// Parked: the message's key waits for it, by [Park]; or it waits behind
+	// Parked: the message's key waits for it, by [PolicyPark]; or it waits behind
 	// another one of its key.
 	Parked bool
 }

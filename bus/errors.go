@@ -46,8 +46,22 @@ var (
 	ErrClosed = errors.New("bus: closed")
 
 	// ErrStopped reports that a handler's permanent failure ended the run, as
-	// [Stop] demands. The message was given back.
+	// [PolicyStop] demands. The message was given back.
 	ErrStopped = errors.New("bus: stopped by a failed message")
+
+	// ErrNotDrained reports that handlers still ran when the time to drain was
+	// over. Their messages come again, perhaps while they still run.
+	ErrNotDrained = errors.New("bus: handlers still run after the time to drain")
+
+	// ErrPanic reports that a handler panicked; the stack is in the log. It is
+	// permanent.
+	ErrPanic = errors.New("bus: handler panicked")
+
+	// ErrInboxCommitted reports that a handler went on after the commit that
+	// carried its message's receipt: what it does now would be lost if it
+	// failed, as the message would not come again. Do it before, or in the
+	// same commit. It is permanent.
+	ErrInboxCommitted = errors.New("bus: the inbox handler has committed already")
 )
 
 // Permanent marks err as one that the same message will meet again: the runner
@@ -72,8 +86,8 @@ func Retryable(err error) error {
 // IsPermanent reports whether the same message will fail again. The outermost
 // error that knows decides: one marked by [Permanent] or [Retryable], or any
 // with a method Retryable() bool. Of the rest, [ErrInvalid], [ErrRefused],
-// [ErrMalformed] and [ErrUnsupported] are permanent, and nothing else is: what
-// nobody thought of is tried again.
+// [ErrMalformed], [ErrUnsupported], [ErrPanic] and [ErrInboxCommitted] are
+// permanent, and nothing else is: what nobody thought of is tried again.
 func IsPermanent(err error) bool {
 	if err == nil {
 		return false
@@ -82,7 +96,7 @@ func IsPermanent(err error) bool {
 	if errors.As(err, &marked) {
 		return !marked.Retryable()
 	}
-	for _, permanent := range []error{ErrInvalid, ErrRefused, ErrMalformed, ErrUnsupported} {
+	for _, permanent := range []error{ErrInvalid, ErrRefused, ErrMalformed, ErrUnsupported, ErrPanic, ErrInboxCommitted} {
 		if errors.Is(err, permanent) {
 			return true
 		}

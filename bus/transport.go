@@ -153,7 +153,8 @@ type Delivery interface {
 	// Resent reports that the message was a dead letter and was sent again.
 	Resent() bool
 
-	// Ack tells the broker that the effect is durable.
+	// Ack tells the broker that the effect is durable. It may return before the
+	// broker has heard; if it never does, the message comes again.
 	Ack(ctx context.Context) error
 
 	// Retry gives the message back; it comes again, not before delay.

@@ -42,6 +42,8 @@ var rules = []rule{
 	{"journal/sqlite", []string{"journal", "envelope", "snapshot", "lock", "migrations", "internal/commitqueue", "modernc.org/sqlite", "github.com/pressly/goose/v3", "github.com/pressly/goose/v3/database"}, "an adapter knows its contract and its driver, and no sibling"},
 	{"journal/postgres", []string{"journal", "envelope", "snapshot", "lock", "migrations", "internal/commitqueue", "github.com/jackc/pgx/v5", "github.com/jackc/pgx/v5/...", "github.com/pressly/goose/v3", "github.com/pressly/goose/v3/database"}, "an adapter knows its contract and its driver, and no sibling"},
 	{"bus", []string{"envelope", "journal"}, "a contract and its runner: no transport, no client library"},
+	{"bus/bustest", []string{"bus", "envelope", "github.com/stretchr/testify/..."}, "a suite knows no transport"},
+	{"bus/membus", []string{"bus", "envelope"}, "a transport knows its contract, and no sibling"},
 	{"migrations", nil, "files, and the standard library to embed them"},
 	{"aggregate", []string{"journal", "envelope", "snapshot"}, "domain code must compile without third-party code"},
 	{"aggregate/aggregatetest", []string{"aggregate", "journal", "envelope", "snapshot", "internal/...", "github.com/stretchr/testify/..."}, "a suite of domain code needs no actors"},
