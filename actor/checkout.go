@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/troupe-go/troupe/aggregate"
+	"github.com/troupe-go/troupe/bus"
 	"github.com/troupe-go/troupe/envelope"
 )
 
@@ -138,7 +139,13 @@ func (c *Checkout[A]) Commit() error {
 		c.tx.work.giveBack()
 		return notRun(c.ctx)
 	}
-	return c.part.host.system.commitTx(c.ctx, c.tx, b, emissions)
+	receipt, err := bus.ClaimInbox(c.ctx, c.part.host.system.journal, b)
+	if err != nil {
+		aggregate.ReleaseEmissions(emissions)
+		c.tx.work.giveBack()
+		return err
+	}
+	return c.part.host.system.commitTx(c.ctx, c.tx, b, emissions, receipt)
 }
 
 // Abort gives the turn back and forgets what was recorded. After Commit it does

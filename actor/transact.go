@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/troupe-go/troupe/aggregate"
+	"github.com/troupe-go/troupe/bus"
 	"github.com/troupe-go/troupe/envelope"
 	"github.com/troupe-go/troupe/journal"
 )
@@ -68,6 +69,9 @@ type transaction struct {
 //
 // When fn returns an error or panics, nothing has happened and no turn is held;
 // so it is when ctx ends before the batch was submitted.
+//
+// In a handler that runs by [bus.Inbox] on the system's journal, the message's
+// receipt is part of the batch: it is the last thing the handler commits.
 //
 // Errors: fn's own; [aggregate.ErrPanic]; [aggregate.ErrConflict] when other
 // processes were ahead every time: begin anew; [journal.ErrDuplicate] for a
@@ -180,18 +184,27 @@ func (s *System) attempt(ctx context.Context, t *transaction, fn func(tx *Tx) er
 		aggregate.ReleaseEmissions(emissions)
 		return errRestart // somebody holds a turn
 	}
+	receipt, err := bus.ClaimInbox(ctx, s.journal, b)
+	if err != nil {
+		if t.held == nil {
+			tx.leave(len(tx.parts))
+		}
+		aggregate.ReleaseEmissions(emissions)
+		return err
+	}
 	committing = true
-	return s.commitTx(ctx, tx, b, emissions)
+	return s.commitTx(ctx, tx, b, emissions, receipt)
 }
 
 // commitTx commits b, on a goroutine that stays when the caller leaves: until
 // the outcome is known the turns stay held, and then the actors learn of it.
-func (s *System) commitTx(ctx context.Context, tx *Tx, b *journal.Batch, emissions []aggregate.Emission) error {
+func (s *System) commitTx(ctx context.Context, tx *Tx, b *journal.Batch, emissions []aggregate.Emission, receipt bus.InboxClaim) error {
 	answer := make(chan error, 1)
 	s.settling.Add(1)
 	go func() {
 		defer s.settling.Done()
 		_, err := journal.Settle(s.life, s.journal, b)
+		receipt.Done(err)
 		if err == nil {
 			for _, p := range tx.parts {
 				p.committed()
@@ -343,6 +356,7 @@ func (h *Aggregates[A]) In(tx *Tx, id string) (*A, error) {
 	}
 	p.a, p.base = a, h.spec.Version(a)
 	h.spec.Lend(a, &p.recorder)
+	h.spec.Inherit(tx.ctx, a)
 	tx.places[s] = len(tx.parts)
 	tx.parts = append(tx.parts, p)
 	return a, nil

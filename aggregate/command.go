@@ -66,6 +66,10 @@ func (c *Command[A, In, Out]) Name() string { return c.name }
 // [ErrUnknownOutcome], never a failure. With [WithCommandID] it is safe to ask
 // again: the effect happens once, and the reply is the same.
 //
+// Inside a handler of a [bus.Bus] the command inherits the message's metadata,
+// unless an option gives it some; and if the handler runs by [bus.Inbox], an id
+// that is the same each time the message is handled.
+//
 // Errors: what the handler returned ([ErrRejected] unless it has another
 // code), [ErrNotFound], [ErrInvalid], [ErrNotRun], [ErrUnknownOutcome],
 // [ErrOverloaded], [ErrUnavailable], [ErrConflict], [ErrStopped], [ErrPanic],
@@ -82,6 +86,10 @@ func (c *Command[A, In, Out]) Ask(ctx context.Context, to Asker[A], in In, opts 
 	inv.header.AggregateID = in.AggregateID()
 	for _, opt := range opts {
 		opt(&inv.header)
+	}
+	if err := inv.header.inherit(ctx); err != nil {
+		var none Out
+		return none, err
 	}
 	if err := to.Ask(ctx, inv); err != nil {
 		// The command may still be running: its reply is not ours to read.

@@ -16,14 +16,14 @@ var (
 	// ErrRejected reports that the aggregate's rules refuse the command in
 	// its present state. Nothing happened. Asking again may succeed once the
 	// state has changed.
-	ErrRejected = errors.New("rejected")
+	ErrRejected error = permanentError("rejected")
 
 	// ErrNotFound reports that the command needs an aggregate that exists,
 	// and there is none of that id.
 	ErrNotFound = errors.New("not found")
 
 	// ErrUnauthorized reports that the caller may not do that.
-	ErrUnauthorized = errors.New("unauthorized")
+	ErrUnauthorized error = permanentError("unauthorized")
 
 	// ErrInvalid reports a command that can never succeed as it is: blank id,
 	// oversized payload. It is [envelope.ErrInvalid].
@@ -57,7 +57,7 @@ var (
 
 	// ErrPanic reports that the command's handler panicked. Nothing happened;
 	// the details are in a [PanicError] and in the log.
-	ErrPanic = errors.New("command handler panicked")
+	ErrPanic error = permanentError("command handler panicked")
 
 	// ErrReplay reports a stored record that the program cannot apply: an
 	// event name or schema that it does not know, or a broken payload. The
@@ -72,6 +72,13 @@ var (
 	// one and that no upcaster reads.
 	ErrUnknownSchema = errors.New("unknown schema")
 )
+
+// permanentError is a sentinel that the same message meets again each time it
+// is delivered: see [Error.Permanent].
+type permanentError string
+
+func (e permanentError) Error() string { return string(e) }
+func (permanentError) Permanent() bool { return true }
 
 // Code is the name of a kind of error, in the form in which it crosses
 // boundaries.
@@ -166,6 +173,17 @@ func (e *Error) Is(target error) bool {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
+// Permanent reports whether a message whose handler returned e would only fail
+// again, so that a bus sets it aside: for what was rejected, unauthorized,
+// invalid, or panicked. What was not found may yet come.
+func (e *Error) Permanent() bool {
+	switch e.Code {
+	case CodeRejected, CodeUnauthorized, CodeInvalid, CodePanic:
+		return true
+	}
+	return false
+}
+
 // Reject makes the refusal of a command, with a text for its caller.
 func Reject(format string, args ...any) error {
 	return &Error{Code: CodeRejected, Message: fmt.Sprintf(format, args...)}
@@ -209,6 +227,9 @@ func (e *PanicError) Error() string {
 
 // Is reports whether target is [ErrPanic].
 func (e *PanicError) Is(target error) bool { return target == ErrPanic }
+
+// Permanent says that the same message would panic again.
+func (e *PanicError) Permanent() bool { return true }
 
 // ReplayError is the [ErrReplay] of one record.
 type ReplayError struct {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/troupe-go/troupe/bus"
 	"github.com/troupe-go/troupe/envelope"
 	"github.com/troupe-go/troupe/journal"
 	"github.com/troupe-go/troupe/snapshot"
@@ -92,6 +93,7 @@ func (r *Repository[A]) LoadMany(ctx context.Context, ids ...string) ([]*A, erro
 			return nil, err
 		}
 		if rootOf(a).Exists() {
+			r.spec.Inherit(ctx, a)
 			all[i] = a
 		}
 	}
@@ -110,11 +112,15 @@ func (r *Repository[A]) Peek(ctx context.Context, id string) (*A, error) {
 
 // Commit stores what the aggregates recorded, all in one batch, with a
 // snapshot of each that is due. Aggregates that recorded nothing are left out.
-// Afterwards they can be used on.
+// Afterwards they can be used on. In a handler that runs by [bus.Inbox] the
+// message's receipt is part of the batch: it is the last thing the handler
+// commits.
 //
 // Errors: [ErrConflict] (load again, decide again), [ErrInvalid],
 // [ErrUnavailable], [ErrUnknownOutcome] when ctx ended while the outcome was
-// open; [ErrOverloaded] also when too much waits for listeners. On an error the aggregates keep what they recorded.
+// open; [ErrOverloaded] also when too much waits for listeners. In an inbox also
+// [journal.ErrDuplicate], when the message had its effect before, and
+// [bus.ErrInboxCommitted]. On an error the aggregates keep what they recorded.
 func (r *Repository[A]) Commit(ctx context.Context, aggregates ...*A) error {
 	b := &journal.Batch{ID: journal.NewBatchID()}
 	now := time.Now()
@@ -126,7 +132,7 @@ func (r *Repository[A]) Commit(ctx context.Context, aggregates ...*A) error {
 		return err
 	}
 	if len(b.Appends) > 0 {
-		if _, err := journal.Settle(ctx, r.journal, b); err != nil {
+		if err := bus.SettleInbox(ctx, r.journal, b); err != nil {
 			ReleaseEmissions(emissions)
 			return err
 		}
@@ -272,6 +278,9 @@ func (r *Repository[A]) load(ctx context.Context, id string) (*A, error) {
 		return nil, err
 	}
 	a, _, err := r.spec.Rebuild(ctx, r.journal, latest)
+	if err == nil {
+		r.spec.Inherit(ctx, a)
+	}
 	return a, err
 }
 

@@ -198,4 +198,3 @@ func (it *item) settle(f func() error) error {
 	it.settled = err == nil
 	return err
 }
-

@@ -62,6 +62,11 @@ var (
 	// failed, as the message would not come again. Do it before, or in the
 	// same commit. It is permanent.
 	ErrInboxCommitted = errors.New("bus: the inbox handler has committed already")
+
+	// ErrInboxJournal reports that an inbox handler commits to another journal
+	// than that of its inbox: the message's receipt cannot be part of it. Ask
+	// aggregates of that journal instead. It is permanent.
+	ErrInboxJournal = errors.New("bus: the inbox handler commits to another journal")
 )
 
 // Permanent marks err as one that the same message will meet again: the runner
@@ -71,7 +76,7 @@ func Permanent(err error) error {
 	if err == nil {
 		return nil
 	}
-	return &markedError{err: err}
+	return &markedError{err: err, permanent: true}
 }
 
 // Retryable marks err as one that may pass, whatever it is otherwise: the
@@ -80,23 +85,24 @@ func Retryable(err error) error {
 	if err == nil {
 		return nil
 	}
-	return &markedError{err: err, retryable: true}
+	return &markedError{err: err}
 }
 
 // IsPermanent reports whether the same message will fail again. The outermost
 // error that knows decides: one marked by [Permanent] or [Retryable], or any
-// with a method Retryable() bool. Of the rest, [ErrInvalid], [ErrRefused],
-// [ErrMalformed], [ErrUnsupported], [ErrPanic] and [ErrInboxCommitted] are
-// permanent, and nothing else is: what nobody thought of is tried again.
+// with a method Permanent() bool, such as those of package aggregate. Of the rest, [ErrInvalid], [ErrRefused],
+// [ErrMalformed], [ErrUnsupported], [ErrPanic], [ErrInboxCommitted] and
+// [ErrInboxJournal] are permanent, and nothing else is: what nobody thought of
+// is tried again.
 func IsPermanent(err error) bool {
 	if err == nil {
 		return false
 	}
-	var marked interface{ Retryable() bool }
+	var marked interface{ Permanent() bool }
 	if errors.As(err, &marked) {
-		return !marked.Retryable()
+		return marked.Permanent()
 	}
-	for _, permanent := range []error{ErrInvalid, ErrRefused, ErrMalformed, ErrUnsupported, ErrPanic, ErrInboxCommitted} {
+	for _, permanent := range []error{ErrInvalid, ErrRefused, ErrMalformed, ErrUnsupported, ErrPanic, ErrInboxCommitted, ErrInboxJournal} {
 		if errors.Is(err, permanent) {
 			return true
 		}
@@ -106,12 +112,12 @@ func IsPermanent(err error) bool {
 
 type markedError struct {
 	err       error
-	retryable bool
+	permanent bool
 }
 
 func (e *markedError) Error() string   { return e.err.Error() }
 func (e *markedError) Unwrap() error   { return e.err }
-func (e *markedError) Retryable() bool { return e.retryable }
+func (e *markedError) Permanent() bool { return e.permanent }
 
 // BatchError says which messages of one [Publisher.PublishBatch] were not
 // confirmed.

@@ -18,6 +18,7 @@ import (
 // handler runs: see [Inbox]. Runtimes that ask and commit use it; handlers do
 // not. It is safe for concurrent use.
 type InboxScope struct {
+	journal           journal.Journal
 	consumer, message string
 
 	mu        sync.Mutex
@@ -65,28 +66,59 @@ func digest(parts ...string) string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// Claim returns the message's receipt for a batch that is about to be
-// committed. Call [InboxScope.Done] with what became of the batch.
+// InboxClaim is a batch's hold on the receipt of the message that its handler
+// handles. The zero InboxClaim is of a batch outside of any inbox.
+type InboxClaim struct{ scope *InboxScope }
+
+// ClaimInbox adds to b, which is about to be committed to j, the receipt of the
+// message whose inbox handler ctx belongs to. Outside of an inbox it does
+// nothing. Call [InboxClaim.Done] with what became of b. It is for runtimes.
 //
-// Errors: [ErrInboxCommitted], if another batch carries it.
-func (s *InboxScope) Claim(now time.Time) (envelope.Receipt, error) {
+// Errors: [ErrInboxCommitted] if another batch carries the receipt, and
+// [ErrInboxJournal].
+func ClaimInbox(ctx context.Context, j journal.Journal, b *journal.Batch) (InboxClaim, error) {
+	s := InboxFrom(ctx)
+	if s == nil {
+		return InboxClaim{}, nil
+	}
+	if s.journal != j {
+		return InboxClaim{}, ErrInboxJournal
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.claimed {
-		return envelope.Receipt{}, fmt.Errorf("%w: a second commit", ErrInboxCommitted)
+		return InboxClaim{}, fmt.Errorf("%w: a second commit", ErrInboxCommitted)
 	}
 	s.claimed = true
-	return envelope.Receipt{Consumer: s.consumer, ID: s.message, Time: now}, nil
+	b.Receipts = append(b.Receipts, envelope.Receipt{Consumer: s.consumer, ID: s.message, Time: time.Now()})
+	return InboxClaim{s}, nil
 }
 
-// Done tells what became of the batch that [InboxScope.Claim] gave the receipt
-// for: with a nil err it is durable; after an unknown outcome nothing may
-// follow; otherwise it had no effect and another one may have the receipt.
-func (s *InboxScope) Done(err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.committed = err == nil
-	s.claimed = err == nil || errors.Is(err, journal.ErrUnknownOutcome)
+// Done tells what became of the batch: with a nil err it is durable; after an
+// unknown outcome nothing may follow; otherwise it had no effect, and another
+// one may have the receipt.
+func (c InboxClaim) Done(err error) {
+	if c.scope == nil {
+		return
+	}
+	c.scope.mu.Lock()
+	defer c.scope.mu.Unlock()
+	c.scope.committed = err == nil
+	c.scope.claimed = err == nil || errors.Is(err, journal.ErrUnknownOutcome)
+}
+
+// SettleInbox is [journal.Settle] of b with the receipt of the inbox that ctx
+// belongs to, if there is one. It is for runtimes.
+//
+// Errors: those of [journal.Settle] and of [ClaimInbox].
+func SettleInbox(ctx context.Context, j journal.Journal, b *journal.Batch) error {
+	claim, err := ClaimInbox(ctx, j, b)
+	if err != nil {
+		return err
+	}
+	_, err = journal.Settle(ctx, j, b)
+	claim.Done(err)
+	return err
 }
 
 // inbox is the receiving end of a run by [Inbox].
@@ -102,7 +134,7 @@ func (b *inbox) begin(ctx context.Context, m *envelope.Message) (_ context.Conte
 		return nil, false, err
 	}
 	done, err = b.done(ctx, m)
-	return context.WithValue(ctx, inboxKey{}, &InboxScope{consumer: b.consumer, message: m.ID}), done, err
+	return context.WithValue(ctx, inboxKey{}, &InboxScope{journal: b.journal, consumer: b.consumer, message: m.ID}), done, err
 }
 
 func (b *inbox) done(ctx context.Context, m *envelope.Message) (bool, error) {
@@ -119,14 +151,12 @@ func (b *inbox) end(ctx context.Context) error {
 	if committed {
 		return nil
 	}
-	receipt, err := scope.Claim(time.Now())
-	if err != nil {
-		return Retryable(err) // a commit of unknown outcome, which the handler kept to itself
+	err := SettleInbox(ctx, b.journal, &journal.Batch{ID: journal.NewBatchID()})
+	switch {
+	case errors.Is(err, ErrInboxCommitted): // behind a commit of unknown outcome, which the handler kept to itself
+		return Retryable(err)
+	case errors.Is(err, journal.ErrDuplicate): // another replica was as fast
+		return nil
 	}
-	_, err = journal.Settle(ctx, b.journal, &journal.Batch{ID: journal.NewBatchID(), Receipts: []envelope.Receipt{receipt}})
-	if errors.Is(err, journal.ErrDuplicate) {
-		err = nil // another replica was as fast
-	}
-	scope.Done(err)
 	return err
 }

@@ -92,15 +92,15 @@ type Transport interface {
 type Order uint8
 
 const (
-	// Unordered: a message that is given back comes later, anywhere, and
+	// Unordered says that a message that is given back comes later, anywhere, and
 	// another replica may have its successor meanwhile.
 	Unordered Order = iota
 
-	// OrderedWhileHeld: one replica gets all messages of a key, in order, as
+	// OrderedWhileHeld says that one replica gets all messages of a key, in order, as
 	// long as it gives none back.
 	OrderedWhileHeld
 
-	// OrderedAlways: also a message that is given back comes before those
+	// OrderedAlways says that also a message that is given back comes before those
 	// behind it in its key.
 	OrderedAlways
 )

@@ -103,7 +103,6 @@ func (w *world) until(what string, ok func() bool, runs ...*running) {
 type seen struct {
 	mu       sync.Mutex
 	messages []envelope.Message
-	began    int
 }
 
 func (s *seen) add(m *envelope.Message) {
