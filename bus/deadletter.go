@@ -44,7 +44,7 @@ type DeadLetter struct {
 
 // DeadLetterFilter picks dead letters; the zero one picks all of the group.
 type DeadLetterFilter struct {
-	AllGroups bool   // else those of this bus's own group
+	AllGroups bool   // of the namespace; else those of this bus's own group
 	Name      string // of the message; empty is any
 	Key       string // ordering key; empty is any
 	Parked    bool   // only parked ones
