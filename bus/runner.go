@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"sync"
 	"time"
@@ -54,8 +55,15 @@ type runner struct {
 	resting  int // of them, in lanes that wait for another attempt
 	received int
 	items    map[*item]struct{} // in hand, for extending leases; nil if there is no lease
-	draining bool               // nothing is begun that would wait
-	changed  chan struct{}      // has room for one: held or resting went down
+
+	// A delivery that was on its way while those before it in its key were
+	// given back must follow them: call counts calls of Receive, and returned
+	// has, by key, the last one that may have been under way then.
+	call     int
+	returned map[string]int
+
+	draining bool          // nothing is begun that would wait
+	changed  chan struct{} // has room for one: held or resting went down
 }
 
 // lane holds the deliveries of one key, in order. Messages without a key have a
@@ -65,6 +73,7 @@ type lane struct {
 	items   []*item
 	working bool        // in ready, or with a worker
 	rest    *time.Timer // until the next attempt of items[0]; nil if there is none
+	follow  bool        // those before these were given back: so are these
 }
 
 // item is one delivery in hand.
@@ -83,7 +92,7 @@ func (it *item) attempt() int { return it.Attempt() - 1 + max(it.tries, 1) }
 func newRunner(source Source, handlers Router, opts RunOptions) *runner {
 	r := &runner{
 		source: source, order: source.Order(), handlers: handlers, opts: opts,
-		lanes: map[string]*lane{}, changed: make(chan struct{}, 1),
+		lanes: map[string]*lane{}, returned: map[string]int{}, changed: make(chan struct{}, 1),
 	}
 	if opts.inbox != nil {
 		r.inbox = &inbox{journal: opts.inbox, consumer: opts.Consumer}
@@ -160,6 +169,10 @@ func (r *runner) receive(ctx context.Context) {
 		if room == 0 {
 			return
 		}
+		r.mu.Lock()
+		r.call++
+		maps.DeleteFunc(r.returned, func(_ string, call int) bool { return call < r.call })
+		r.mu.Unlock()
 		deliveries, err := r.receiveSome(ctx, room)
 		for _, d := range deliveries {
 			r.accept(d)
@@ -262,6 +275,9 @@ func (r *runner) accept(d Delivery) {
 		}
 	}
 	l.items = append(l.items, it)
+	if call, ok := r.returned[key]; ok && call >= r.call && key != "" {
+		l.follow = true
+	}
 	switch {
 	case l.rest != nil:
 		r.resting++
@@ -310,6 +326,10 @@ func (r *runner) worker(left *abandoned) {
 		it := l.items[0]
 		r.mu.Unlock()
 		now.lane, now.item = l, it
+		if l.follow {
+			r.advance(l, it, step{giveBack: true, wait: r.opts.MinBackoff})
+			continue
+		}
 		r.advance(l, it, r.handle(l, it))
 	}
 }
@@ -378,22 +398,25 @@ func (r *runner) restLane(l *lane, wait time.Duration) {
 	r.signal()
 }
 
-// giveBack gives all of l back to the broker, in order. r.mu is held, and let
-// go meanwhile.
+// giveBack gives all of l back to the broker, in order, with what arrives for
+// it meanwhile. r.mu is held, and let go for that.
 func (r *runner) giveBack(l *lane, delay time.Duration) {
-	items := l.items
-	if l.key != "" {
-		delete(r.lanes, l.key) // what comes now begins a lane of its own, behind these at the broker
-	}
-	r.mu.Unlock()
-	for _, it := range items {
+	l.working = true
+	for len(l.items) > 0 {
+		it := l.items[0]
+		r.mu.Unlock()
 		if err := it.settle(func() error { return it.Retry(r.settling, delay) }); err != nil {
 			r.unsettled(it, err)
 		}
-	}
-	r.mu.Lock()
-	for _, it := range items {
+		r.mu.Lock()
 		r.drop(it)
+		l.items[0] = nil
+		l.items = l.items[1:]
+	}
+	l.working = false
+	if l.key != "" {
+		delete(r.lanes, l.key)
+		r.returned[l.key] = r.call
 	}
 }
 

@@ -1,5 +1,5 @@
-// Package migrations holds the numbered schemas of the SQL journals, in the
-// form that goose reads. A released file is never edited: a change is the next
+// Package migrations holds the numbered schemas of the SQL journals and of the
+// bus in PostgreSQL, in the form that goose reads. A released file is never edited: a change is the next
 // number.
 package migrations
 
@@ -14,3 +14,8 @@ var SQLite embed.FS
 //
 //go:embed postgres/*.sql
 var Postgres embed.FS
+
+// PgBus holds the schema of bus/pgbus, in the folder pgbus.
+//
+//go:embed pgbus/*.sql
+var PgBus embed.FS
