@@ -159,17 +159,4 @@ func SetDeadHeader(l *DeadLetter, key, value string) bool {
 
 // CutReason makes a reason fit for a header: at most [MaxReasonBytes], on one
 // line, in valid UTF-8.
-func CutReason(reason string) string {
-	reason = strings.Map(func(r rune) rune {
-		if r < 0x20 || r >= 0x7f && r <= 0x9f {
-			return ' '
-		}
-		return r
-	}, strings.ToValidUTF8(reason, "�"))
-	if len(reason) <= MaxReasonBytes {
-		return reason
-	}
-	const more = "…"
-	cut := MaxReasonBytes - len(more)
-	return strings.ToValidUTF8(reason[:cut], "") + more
-}
+func CutReason(reason string) string { return envelope.CutText(reason, MaxReasonBytes) }

@@ -112,13 +112,16 @@ type Journal interface {
 	// does not have.
 	Row(ctx context.Context, table string, key []envelope.Column) (envelope.StoredRow, bool, error)
 
-	// Messages yields at most limit messages that the outbox holds behind
+	// Messages yields at most limit messages that are to be published, behind
 	// position after, in the order of positions; a limit of zero or less
 	// means all there are. Positions of one ordering key are in the order of
 	// its commits; over several keys a lower one can appear late.
 	//
 	// Errors as Load.
 	Messages(ctx context.Context, after uint64, limit int) iter.Seq2[envelope.StoredMessage, error]
+
+	// Outbox returns the same messages as dispatchers share and settle them.
+	Outbox() Outbox
 
 	// ReadAll yields at most limit records of all streams behind position
 	// after, in the order of positions; a limit of zero or less means all

@@ -204,7 +204,7 @@ func TestHeadsAndStateFailUnderAnotherKey(t *testing.T) {
 	require.Equal(t, h, got)
 	_, err = parseHead(appendStreamKey(nil, envelope.Stream{Type: "tod", ID: "o1"}), value)
 	require.ErrorIs(t, err, journal.ErrCorrupt)
-	want := state{last: 9, checkpoint: 3, spilled: 4, heads: 2, headsSum: 99, newest: 8, messages: 5, messagesSum: 6, rows: 7, rowsBytes: 8, rowsSum: 9, swept: 2}
+	want := state{last: 9, checkpoint: 3, spilled: 4, heads: 2, headsSum: 99, newest: 8, messages: 5, messageIDs: 4, messagesSum: 6, rows: 7, rowsBytes: 8, rowsSum: 9, swept: 2}
 	stored := want.append(nil)
 	read, old, err := parseState(stored)
 	require.NoError(t, err)

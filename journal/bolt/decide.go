@@ -9,8 +9,8 @@ import (
 // answer to it alone; it wrote nothing then. fatal means that the transaction
 // is beyond use.
 func (c *committer) decide(g *group, it *item) (result journal.Result, refused, fatal error) {
-	if it.Value.cut != nil {
-		refused, fatal = c.scavenge(g, it.Value.cut)
+	if it.Value.edit != nil {
+		refused, fatal = it.Value.edit(c, g)
 		return result, refused, fatal
 	}
 	stored, refused := c.check(g, it)
@@ -146,7 +146,8 @@ func (c *committer) findReceipt(g *group, key receiptKey) (position uint64, err 
 
 // isStored reports whether b was stored when it was submitted before: its id
 // is in the first entry that it wrote and in its messages, and a batch is
-// stored as a whole. One that wrote neither is simply decided again.
+// stored as a whole. One of nothing but snapshots and asserts is simply decided
+// again.
 func (c *committer) isStored(g *group, it *item) (bool, error) {
 	b := it.Value.batch
 	for i := range b.Appends {
@@ -175,7 +176,7 @@ func (c *committer) isStored(g *group, it *item) (bool, error) {
 			return stored, err
 		}
 	}
-	if !onlyRows(b) {
+	if !leavesNoEntry(b) {
 		return false, nil
 	}
 	position, err := c.findReceipt(g, it.Value.receiptKey(0))

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -19,6 +20,9 @@ import (
 )
 
 var writeGolden = flag.Bool("write-golden", false, "write the newest file in testdata; only ever for a format that is not released")
+
+// forEver keeps the receipts of old files, whatever day it is.
+var forEver = &bolt.Options{ReceiptRetention: 200 * 365 * 24 * time.Hour}
 
 // unpack writes an old file to a path of its own. Whatever is released must
 // stay readable for ever.
@@ -42,7 +46,7 @@ func unpack(t *testing.T, golden string) (path string) {
 func TestReadsFormat1(t *testing.T) {
 	t.Parallel()
 	path := unpack(t, "testdata/format1.db.gz")
-	j := open(t, path, nil)
+	j := open(t, path, forEver)
 	lag, err := j.Lag(t.Context(), journal.Position{Seq: 170})
 	require.NoError(t, err)
 	require.Equal(t, journal.Lag{Newest: journal.Position{Seq: 171}, Records: 1, Age: lag.Age}, lag)
@@ -59,7 +63,7 @@ func TestReadsFormat1(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 16, n)
 	require.NoError(t, j.Close())
-	j = open(t, path, nil)
+	j = open(t, path, forEver)
 	requireGoldenParts(t, j, 17, "new")
 	for _, id := range []string{"early", "note", "late"} {
 		requireReceipt(t, j, todo("1"), id)
@@ -74,7 +78,7 @@ func TestReadsFormat2(t *testing.T) {
 	if *writeGolden {
 		goldenFile(t, golden)
 	}
-	j := open(t, unpack(t, golden), nil)
+	j := open(t, unpack(t, golden), forEver)
 	requireGoldenParts(t, j, 18, "early message", "late message")
 	lag, err := j.Lag(t.Context(), journal.Position{})
 	require.NoError(t, err)
@@ -85,6 +89,19 @@ func TestReadsFormat2(t *testing.T) {
 	n, err := j.Scavenge(t.Context(), nil)
 	require.NoError(t, err)
 	require.Equal(t, 20, n, "records of the second truncation")
+	for m, err := range j.Outbox().Parked(t.Context(), journal.ParkedFilter{}) {
+		require.NoError(t, err)
+		parked := message("parked")
+		require.Equal(t, journal.ParkedMessage{
+			StoredMessage: envelope.StoredMessage{Message: parked, Position: 4, Slot: parked.Slot()}, Parking: goldenParking, Order: journal.OrderRequeue,
+		}, m)
+	}
+	figures, err := j.Outbox().Figures(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, []int{2, 1}, []int{figures.Pending, figures.Parked})
+	leaseAll(t, j)
+	require.NoError(t, j.Outbox().Settle(t.Context(), "test", journal.Settlement{Published: []uint64{1, 2, 4}}))
+	requireMessages(t, j)
 	requireReceipt(t, j, todo("cut"), "of a scavenged record")
 }
 
@@ -143,6 +160,8 @@ func requireGoldenParts(t *testing.T, j *bolt.Journal, first uint64, messages ..
 	require.Equal(t, []envelope.Column{{Name: "n", Value: int64(7)}}, row.Columns)
 }
 
+var goldenParking = journal.Parking{Reason: "too large", Attempts: 3, Time: when, Behind: true}
+
 var goldenMetadata = envelope.Metadata{CorrelationID: "c", CommandID: "d", Keys: map[string]string{"tenant": "acme"}}
 
 func goldenFile(t *testing.T, golden string) {
@@ -180,6 +199,15 @@ func goldenFile(t *testing.T, golden string) {
 	b.Rows = []envelope.Row{counter("1", 7)}
 	write(b)
 	write(widen(batch(events(todo("2"), 18, 1)), "late message"))
+	b = batch()
+	b.Messages = []envelope.Message{message("published"), message("parked")}
+	write(b)
+	leaseAll(t, j)
+	require.NoError(t, j.Outbox().Settle(t.Context(), "test", journal.Settlement{
+		Published: []uint64{3}, Parked: []journal.Park{{Position: 4, Parking: goldenParking}},
+	}))
+	_, err = j.Outbox().OrderParked(t.Context(), journal.ParkedFilter{}, journal.OrderRequeue)
+	require.NoError(t, err)
 	for i := range uint64(2) {
 		write(truncate(batch(events(todo("cut"), 10+10*i, 10))))
 	}

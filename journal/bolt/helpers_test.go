@@ -96,6 +96,27 @@ func open(t testing.TB, path string, opts *bolt.Options) *bolt.Journal {
 	return j
 }
 
+// leaseAll gives all slots of the outbox to the dispatcher "test".
+func leaseAll(t testing.TB, j journal.Journal) {
+	t.Helper()
+	ok, err := j.Outbox().Lease(t.Context(), journal.OutboxLease{Token: "test", Owner: "test", Slots: journal.AllSlots}, time.Hour)
+	require.NoError(t, err)
+	require.True(t, ok)
+}
+
+// requireMessages demands that the outbox holds messages of these ids and no
+// others, parked ones aside.
+func requireMessages(t testing.TB, j journal.Journal, ids ...string) {
+	t.Helper()
+	stored, err := outbox(t, j)
+	require.NoError(t, err)
+	var got []string
+	for _, m := range stored {
+		got = append(got, m.ID)
+	}
+	require.Equal(t, ids, got)
+}
+
 func newPath(t testing.TB) string { return filepath.Join(t.TempDir(), "journal.db") }
 
 func commit(t testing.TB, j journal.Journal, b *journal.Batch) journal.Result {

@@ -9,6 +9,7 @@ import (
 	bbolt "go.etcd.io/bbolt"
 
 	"github.com/troupe-go/troupe/internal/commitqueue"
+	"github.com/troupe-go/troupe/internal/slotlease"
 	"github.com/troupe-go/troupe/journal"
 )
 
@@ -44,6 +45,8 @@ type Journal struct {
 
 	changedMu sync.Mutex
 	changed   chan struct{} // nil when nobody listens
+
+	leases slotlease.Table // on slots of the outbox
 
 	scavenging chan struct{} // holds one while Scavenge runs
 

@@ -18,12 +18,13 @@ var (
 	bucketReceipts  = []byte("receipts")  // number → run
 	bucketMeta      = []byte("meta")
 	bucketOutbox    = []byte("outbox")    // position → message
+	bucketParked    = []byte("parked")    // position → message that was set aside
 	bucketMessages  = []byte("messages")  // hash of a message's id → its position
 	bucketRows      = []byte("rows")      // table and key → row
 	bucketTruncated = []byte("truncated") // stream with something to scavenge → how far it is scavenged
 
 	oldBuckets = [][]byte{bucketLog, bucketHeads, bucketSnapshots, bucketReceipts, bucketMeta} // of format 1
-	newBuckets = [][]byte{bucketOutbox, bucketMessages, bucketRows, bucketTruncated}
+	newBuckets = [][]byte{bucketOutbox, bucketParked, bucketMessages, bucketRows, bucketTruncated}
 	allBuckets = append(oldBuckets[:len(oldBuckets):len(oldBuckets)], newBuckets...)
 
 	keyFormat = []byte("format")

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"iter"
-	"math"
 
 	bbolt "go.etcd.io/bbolt"
 
@@ -14,10 +13,11 @@ import (
 )
 
 // The outbox is a bucket of messages in the order of their positions, which
-// begin at 1 and have no gaps: one that is missing is a damage. What finds a
-// message by its id is another bucket, whose keys are hashes. A page of it is
-// rewritten for nearly every message, which batches without messages do not
-// pay for.
+// begin at 1 and are never given out again; a published message is deleted. One
+// that is set aside moves to a bucket of its own, so that nobody reads past it.
+// What finds a message by its id is a third bucket, whose keys are hashes. A page
+// of it is rewritten for nearly every message, which batches without messages do
+// not pay for.
 //
 // A stored message is: format, the id of its batch, kind, id, name,
 // destination, key, content type, codec, time in µs, the source's type and id,
@@ -121,16 +121,14 @@ func (g *group) isMessageStored(id string, batch journal.BatchID) (bool, error) 
 	if err != nil || position == 0 {
 		return false, err
 	}
-	bucket := g.tx.Bucket(bucketOutbox)
-	if bucket == nil {
-		return false, corrupt("bucket outbox is missing")
+	m, err := g.message(position)
+	if err != nil {
+		return false, err
 	}
-	key := uint64Key(position)
-	m, stored, err := parseMessage(position, bucket.Get(key[:]))
-	if err == nil && m.ID != id {
-		err = corrupt("message %d has id %q, want %q", position, m.ID, id)
+	if m == nil || m.message.ID != id {
+		return false, corrupt("position %d is not that of message %q", position, id)
 	}
-	return stored == batch, err
+	return m.batch == batch, nil
 }
 
 // writeMessages stores the messages of b, whose ids are free.
@@ -155,6 +153,7 @@ func (g *group) writeMessages(b *journal.Batch) error {
 			return err
 		}
 		g.state.messages = position
+		g.state.messageIDs++
 		g.state.messagesSum += uint64(sum)
 		g.wrote = true
 	}
@@ -165,38 +164,40 @@ func (g *group) writeMessages(b *journal.Batch) error {
 // time of the call, and reads in pages as ReadAll does.
 func (j *Journal) Messages(ctx context.Context, after uint64, limit int) iter.Seq2[envelope.StoredMessage, error] {
 	return func(yield func(envelope.StoredMessage, error) bool) {
-		last := j.messages.Load()
-		if limit > 0 && last > after && uint64(limit) < last-after {
-			last = after + uint64(limit)
-		}
-		for next := after; ; {
+		last, left := j.messages.Load(), limit
+		for more := true; more; {
+			most := pageRecords
+			if limit > 0 {
+				most = min(left, pageRecords)
+			}
 			err := context.Cause(ctx)
 			var messages []envelope.StoredMessage
 			if err == nil {
-				messages, err = j.readMessages(next, last)
+				messages, more, err = j.readMessages(after, last, most, nil)
 			}
 			for _, m := range messages {
 				if !yield(m, nil) {
 					return
 				}
-				next = m.Position
+				after = m.Position
 			}
 			if err != nil {
 				yield(envelope.StoredMessage{}, err)
 				return
 			}
-			if next >= last {
+			if left -= len(messages); limit > 0 && left == 0 {
 				return
 			}
 		}
 	}
 }
 
-// readMessages reads one page of messages behind position after. What was read
-// before an error is returned with it.
-func (j *Journal) readMessages(after, last uint64) (messages []envelope.StoredMessage, err error) {
+// readMessages reads one page of at most so many messages behind position after
+// and up to last, of those that picks, if there is one, takes. more says that
+// the page ended by its size. What was read before an error is returned with it.
+func (j *Journal) readMessages(after, last uint64, most int, picks func(*envelope.StoredMessage) bool) (messages []envelope.StoredMessage, more bool, err error) {
 	err = j.view(func(tx *bbolt.Tx) error {
-		if after >= last || after == math.MaxUint64 {
+		if after >= last {
 			return nil
 		}
 		bucket := tx.Bucket(bucketOutbox)
@@ -205,21 +206,31 @@ func (j *Journal) readMessages(after, last uint64) (messages []envelope.StoredMe
 		}
 		cursor := bucket.Cursor()
 		first := uint64Key(after + 1)
-		key, value := cursor.Seek(first[:])
-		for position, bytes := after+1, 0; position <= last && len(messages) < pageRecords && bytes < pageBytes; position++ {
-			if len(key) != 8 || binary.BigEndian.Uint64(key) != position {
-				return corrupt("message %d is missing", position)
+		bytes := 0
+		for key, value := cursor.Seek(first[:]); key != nil; key, value = cursor.Next() {
+			if len(key) != 8 {
+				return corrupt("bucket outbox has key %x", key)
+			}
+			position := binary.BigEndian.Uint64(key)
+			if position > last {
+				return nil
 			}
 			m, _, err := parseMessage(position, value)
 			if err != nil {
 				return err
 			}
+			if picks != nil && !picks(&m) {
+				continue
+			}
+			if len(messages) == most || bytes >= pageBytes {
+				more = true
+				return nil
+			}
 			m.Data = append([]byte(nil), m.Data...)
 			messages = append(messages, m)
 			bytes += len(value)
-			key, value = cursor.Next()
 		}
 		return nil
 	})
-	return messages, err
+	return messages, more, err
 }

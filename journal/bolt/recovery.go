@@ -2,6 +2,7 @@ package bolt
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"runtime/debug"
@@ -198,9 +199,10 @@ func verifyMeta(tx *bbolt.Tx) error {
 }
 
 // verifyMessages checks the ids of messages, as verifyHeads does: an id that
-// seems free could be taken twice.
+// seems free could be taken twice. And it counts the messages: nobody would miss
+// one that is hidden.
 func verifyMessages(tx *bbolt.Tx, s *state) error {
-	if s.messages > maxVerifiedHeads {
+	if s.messageIDs > maxVerifiedHeads {
 		return nil
 	}
 	var count, sum uint64
@@ -212,8 +214,21 @@ func verifyMessages(tx *bbolt.Tx, s *state) error {
 		count++
 		sum += uint64(headSum(value))
 	}
-	if count != s.messages || sum != s.messagesSum {
-		return corrupt("bucket messages has %d ids with sum %d, want %d with sum %d", count, sum, s.messages, s.messagesSum)
+	if count != s.messageIDs || sum != s.messagesSum {
+		return corrupt("bucket messages has %d ids with sum %d, want %d with sum %d", count, sum, s.messageIDs, s.messagesSum)
+	}
+	stored := uint64(0)
+	for _, name := range [][]byte{bucketOutbox, bucketParked} {
+		cursor := tx.Bucket(name).Cursor()
+		for key, _ := cursor.First(); key != nil; key, _ = cursor.Next() {
+			if len(key) != 8 || binary.BigEndian.Uint64(key)-1 >= s.messages {
+				return corrupt("bucket %s has key %x, and the last message is %d", name, key, s.messages)
+			}
+			stored++
+		}
+	}
+	if stored != count {
+		return corrupt("there are %d messages for %d ids", stored, count)
 	}
 	return nil
 }

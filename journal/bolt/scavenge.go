@@ -3,15 +3,12 @@ package bolt
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 
 	bbolt "go.etcd.io/bbolt"
 
 	"github.com/troupe-go/troupe/envelope"
-	"github.com/troupe-go/troupe/internal/commitqueue"
-	"github.com/troupe-go/troupe/journal"
 )
 
 // Scavenge implements [journal.Journal]. It goes through the truncated streams
@@ -172,28 +169,9 @@ func (j *Journal) letGo(s envelope.Stream, after uint64, most int) (records []en
 
 // delete has the committer delete a page, and waits for it.
 func (j *Journal) delete(ctx context.Context, page *cut) error {
-	done := make(chan error, 1)
-	it := item{Events: 1, Bytes: 64 * (1 + len(page.records) + len(page.notes)), Value: submission{
-		batch: &journal.Batch{}, cut: page, done: func(_ journal.Result, err error) { done <- err },
-	}}
-	for {
-		room := make(chan struct{}, 1)
-		if !j.queue.Credit(it.Events, it.Bytes, func() { room <- struct{}{} }) {
-			select {
-			case <-room:
-			case <-ctx.Done():
-				return context.Cause(ctx)
-			}
-		}
-		err := j.queue.Put(it)
-		var full *commitqueue.FullError
-		if err == nil {
-			return <-done
-		}
-		if !errors.As(err, &full) {
-			return notTaken(err)
-		}
-	}
+	return j.edit(ctx, 64*(1+len(page.records)+len(page.notes)), func(c *committer, g *group) (refused, fatal error) {
+		return c.scavenge(g, page)
+	})
 }
 
 // scavenge deletes a cut in the group's transaction. refused is the answer if

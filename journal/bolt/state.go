@@ -12,7 +12,8 @@ type state struct {
 
 	// Those of format 2.
 	newest      uint64 // position of the newest event
-	messages    uint64 // position of the newest message, which is also how many there are
+	messages    uint64 // position of the newest message
+	messageIDs  uint64 // how many messages there are, those set aside included
 	messagesSum uint64 // the sum of the checksums of their ids
 	rows        uint64 // how many rows there are
 	rowsBytes   uint64 // of their values
@@ -21,15 +22,15 @@ type state struct {
 }
 
 const (
-	stateBytes    = 12*8 + 4
+	stateBytes    = 13*8 + 4
 	stateBytesOld = 5*8 + 4 // of format 1
 )
 
 // numbers lists what is stored, in this order.
-func (s *state) numbers() [12]*uint64 {
+func (s *state) numbers() [13]*uint64 {
 	return [...]*uint64{
 		&s.last, &s.checkpoint, &s.spilled, &s.heads, &s.headsSum,
-		&s.newest, &s.messages, &s.messagesSum, &s.rows, &s.rowsBytes, &s.rowsSum, &s.swept,
+		&s.newest, &s.messages, &s.messageIDs, &s.messagesSum, &s.rows, &s.rowsBytes, &s.rowsSum, &s.swept,
 	}
 }
 
@@ -53,9 +54,9 @@ func parseState(value []byte) (s state, old bool, err error) {
 			*number = binary.BigEndian.Uint64(value[8*i:])
 		}
 	}
-	if s.checkpoint > s.spilled || s.spilled > s.last || s.newest > s.last || s.swept > s.spilled {
-		return state{}, false, corrupt("state: checkpoint %d, spilled %d, last position %d, newest event %d, swept %d",
-			s.checkpoint, s.spilled, s.last, s.newest, s.swept)
+	if s.checkpoint > s.spilled || s.spilled > s.last || s.newest > s.last || s.swept > s.spilled || s.messageIDs > s.messages {
+		return state{}, false, corrupt("state: checkpoint %d, spilled %d, last position %d, newest event %d, swept %d, last message %d of %d",
+			s.checkpoint, s.spilled, s.last, s.newest, s.swept, s.messages, s.messageIDs)
 	}
 	return s, n == stateBytesOld-4, nil
 }

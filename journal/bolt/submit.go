@@ -13,13 +13,13 @@ type item = commitqueue.Item[submission]
 
 // submission is what an item carries.
 type submission struct {
-	batch *journal.Batch // an empty one if cut is set
-	cut   *cut           // what a scavenger deletes
+	batch *journal.Batch // an empty one if edit is set
+	edit  edit           // what else than a batch is written; nil for a batch
 	done  func(journal.Result, error)
 
 	// Its receipts' keys, hashed by whoever submits: the committer is one
-	// goroutine, those are many. A single one needs no slice. A batch of
-	// nothing but rows has a key of its own.
+	// goroutine, those are many. A single one needs no slice. A batch that
+	// leaves no entry has a key of its own.
 	key  receiptKey
 	keys []receiptKey
 }
@@ -29,7 +29,7 @@ func (s *submission) hashReceipts() {
 	receipts := s.batch.Receipts
 	switch len(receipts) {
 	case 0:
-		if onlyRows(s.batch) {
+		if leavesNoEntry(s.batch) {
 			s.key = makeBatchKey(s.batch.ID)
 		}
 	case 1:
@@ -42,10 +42,11 @@ func (s *submission) hashReceipts() {
 	}
 }
 
-// onlyRows reports whether nothing but rows can tell that b was stored, which
-// they cannot for long: another batch may write them again.
-func onlyRows(b *journal.Batch) bool {
-	return len(b.Rows) > 0 && len(b.Appends)+len(b.Receipts)+len(b.Messages) == 0
+// leavesNoEntry reports whether nothing but rows and messages can tell that b
+// was stored, which they cannot for long: another batch may write the rows
+// again, and messages go once they are published.
+func leavesNoEntry(b *journal.Batch) bool {
+	return len(b.Rows)+len(b.Messages) > 0 && len(b.Appends)+len(b.Receipts) == 0
 }
 
 // receiptKey is the key of the batch's receipt i.

@@ -41,7 +41,7 @@ func (c *committer) write(g *group, s *submission) (result journal.Result, err e
 			}
 		}
 	}
-	if open != nil && (len(b.Receipts) > 0 || onlyRows(b)) {
+	if open != nil && (len(b.Receipts) > 0 || leavesNoEntry(b)) {
 		position := g.state.last + 1
 		value := appendNote(g.arena.reserve(receiptsBytes(b.Receipts)), position, open)
 		if err := g.put(position, value); err != nil {
@@ -51,7 +51,7 @@ func (c *committer) write(g *group, s *submission) (result journal.Result, err e
 	switch {
 	case len(b.Receipts) > 0:
 		c.ram.receipts.add(g.keys, first) // checkReceipts made the keys
-	case onlyRows(b):
+	case leavesNoEntry(b):
 		c.ram.receipts.add([]receiptKey{s.key}, first)
 	}
 	if len(b.Messages) > 0 {

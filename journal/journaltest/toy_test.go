@@ -68,6 +68,7 @@ type disk struct {
 	next       uint64                     // number of the next record
 	first      map[envelope.Stream]uint64 // of truncated streams
 	outbox     []toyMessage
+	leases     []toyLease
 	rows       map[string]*toyRow
 	tables     []Table
 	scavenging chan struct{} // holds one while Scavenge runs

@@ -18,6 +18,10 @@ import (
 type toyMessage struct {
 	message envelope.StoredMessage
 	batch   journal.BatchID
+
+	gone    bool // published
+	parking *journal.Parking
+	order   journal.ParkedOrder
 }
 
 type toyRow struct {
@@ -42,17 +46,17 @@ func (d *disk) checkEffects(y *toy, b *journal.Batch) error {
 
 func (d *disk) checkMessages(y *toy, b *journal.Batch) error {
 	for _, m := range b.Messages {
-		if d.message(m.ID) != nil && y.fault != "message ids taken twice" {
+		if d.message(y, m.ID) != nil && y.fault != "message ids taken twice" {
 			return &journal.MessageExistsError{ID: m.ID}
 		}
 	}
 	return nil
 }
 
-func (d *disk) message(id string) *toyMessage {
+func (d *disk) message(y *toy, id string) *toyMessage {
 	for i := range d.outbox {
-		if d.outbox[i].message.ID == id {
-			return &d.outbox[i]
+		if m := &d.outbox[i]; m.message.ID == id && !m.gone && (m.parking == nil || y.fault != "parked ids are free") {
+			return m
 		}
 	}
 	return nil
@@ -65,10 +69,12 @@ func (d *disk) storeMessages(y *toy, b *journal.Batch) {
 	}
 	for _, m := range all {
 		position := uint64(1)
-		if n := len(d.outbox); n > 0 {
-			position = d.outbox[n-1].message.Position + 2
+		for i := range d.outbox {
+			if !d.outbox[i].gone || y.fault != "published positions are given out again" {
+				position = d.outbox[i].message.Position + 2
+			}
 		}
-		stored := toyMessage{envelope.StoredMessage{Message: m, Position: position, Slot: m.Slot()}, b.ID}
+		stored := toyMessage{message: envelope.StoredMessage{Message: m, Position: position, Slot: m.Slot()}, batch: b.ID}
 		stored.message.Time = m.Time.Truncate(time.Microsecond)
 		switch y.fault {
 		case "message metadata dropped":
@@ -95,7 +101,7 @@ func (y *toy) Messages(ctx context.Context, after uint64, limit int) iter.Seq2[e
 		y.disk.mu.Unlock()
 		for i := range all {
 			m := all[i].message
-			if m.Position < after || m.Position == after && y.fault != "messages inclusive" {
+			if all[i].gone || all[i].parking != nil || m.Position < after || m.Position == after && y.fault != "messages inclusive" {
 				continue
 			}
 			if !yield(m, nil) {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/troupe-go/troupe/envelope"
@@ -164,8 +165,12 @@ func (d *disk) holds(y *toy, b *journal.Batch) bool {
 		}
 	}
 	for _, m := range b.Messages {
-		if stored := d.message(m.ID); stored != nil && stored.batch == b.ID && y.fault != "messages have no batch id" {
-			return true
+		for i := range d.outbox {
+			stored := &d.outbox[i]
+			if stored.message.ID == m.ID && stored.batch == b.ID && y.fault != "messages have no batch id" &&
+				(!stored.gone || y.fault != "published messages forget their batch") {
+				return true
+			}
 		}
 	}
 	return false
@@ -325,6 +330,8 @@ func (d *disk) reopened(fault string) *disk {
 		}
 	case "messages lost by reopening":
 		d.outbox = nil
+	case "parked lost by reopening":
+		d.outbox = slices.DeleteFunc(d.outbox, func(m toyMessage) bool { return m.parking != nil })
 	case "rows lost by reopening":
 		clear(d.rows)
 	case "truncations lost by reopening":

@@ -69,6 +69,7 @@ func (j *Journal) commit(b *journal.Batch) (journal.Result, error) {
 	}
 	j.outbox.add(b)
 	j.rows.write(b)
+	j.batches.add(b)
 	if len(b.Appends) > 0 || len(b.Messages) > 0 {
 		j.wake()
 	}
@@ -97,7 +98,7 @@ func (j *Journal) storedBefore(b *journal.Batch, now time.Time) bool {
 			return true
 		}
 	}
-	return j.outbox.holds(b) || j.rows.holds(b)
+	return j.batches.holds(b)
 }
 
 // checkReceipts returns a [journal.DuplicateError] of every receipt of b that

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/troupe-go/troupe/envelope"
+	"github.com/troupe-go/troupe/internal/slotlease"
 	"github.com/troupe-go/troupe/journal"
 	"github.com/troupe-go/troupe/snapshot"
 )
@@ -28,7 +29,7 @@ type Options struct {
 // its places in that log. What is written is never changed, only replaced by a
 // copy without what was scavenged, so a reader takes the lock only to note how
 // far the log goes, and reads without it: it neither waits for a writer nor
-// makes one wait. Messages of the outbox lie in a log of their own, for good.
+// makes one wait.
 type Journal struct {
 	retention time.Duration
 
@@ -38,8 +39,11 @@ type Journal struct {
 	receipts receipts
 	outbox   outbox
 	rows     rows
+	batches  batches
 	changed  chan struct{} // nil while nobody listens
 	closed   bool
+
+	leases slotlease.Table // on slots of the outbox
 
 	truncated  map[*stream]struct{} // those with records to scavenge
 	scavenging chan struct{}        // holds one while Scavenge runs
@@ -140,7 +144,7 @@ func (j *Journal) Close() error {
 	if !j.closed {
 		j.closed = true
 		j.wake()
-		j.log, j.streams, j.receipts, j.outbox, j.rows, j.truncated = log{}, nil, receipts{}, outbox{}, rows{}, nil
+		j.log, j.streams, j.receipts, j.outbox, j.rows, j.batches, j.truncated = log{}, nil, receipts{}, outbox{}, rows{}, batches{}, nil
 	}
 	j.mu.Unlock()
 	j.answering.Wait()

@@ -11,20 +11,9 @@ import (
 	"github.com/troupe-go/troupe/journal"
 )
 
-// rememberedRowBatches is how many batches of nothing but rows are known by
-// their ids: with one in flight per caller, those of very many callers.
-const rememberedRowBatches = 1 << 14
-
 // rows is every read model: each row under its identity.
 type rows struct {
 	byIdentity map[string]*storedRow
-
-	// A row tells who wrote it last, not who wrote it before, and a deleted one
-	// nothing. So the batches of nothing but rows are remembered for a while,
-	// the oldest in recent[next].
-	known  map[journal.BatchID]struct{}
-	recent []journal.BatchID
-	next   int
 }
 
 type storedRow struct {
@@ -62,7 +51,6 @@ func (r *rows) write(b *journal.Batch) {
 	}
 	if r.byIdentity == nil {
 		r.byIdentity = make(map[string]*storedRow)
-		r.known = make(map[journal.BatchID]struct{})
 	}
 	for i := range b.Rows {
 		row := &b.Rows[i]
@@ -81,9 +69,6 @@ func (r *rows) write(b *journal.Batch) {
 			stored.columns[c.Name] = kept(c.Value)
 		}
 	}
-	if len(b.Appends)+len(b.Receipts)+len(b.Messages) == 0 {
-		r.remember(b.ID)
-	}
 }
 
 // kept is a column's value as the durable journals keep it.
@@ -92,26 +77,6 @@ func kept(value any) any {
 		return t.UTC().Truncate(time.Microsecond)
 	}
 	return value
-}
-
-func (r *rows) remember(id journal.BatchID) {
-	if _, again := r.known[id]; again {
-		return
-	}
-	r.known[id] = struct{}{}
-	if len(r.recent) < rememberedRowBatches {
-		r.recent = append(r.recent, id)
-		return
-	}
-	delete(r.known, r.recent[r.next])
-	r.recent[r.next] = id
-	r.next = (r.next + 1) % len(r.recent)
-}
-
-// holds reports whether b, of nothing but rows, was written before.
-func (r *rows) holds(b *journal.Batch) bool {
-	_, known := r.known[b.ID]
-	return known
 }
 
 // Row reads one row of a read model. Any table exists.

@@ -63,23 +63,23 @@ func TestBatchesOfRowsAloneAreRemembered(t *testing.T) {
 	_, err = journal.Commit(t.Context(), j, write(0, 1)) // another writer's
 	require.NoError(t, err)
 	first.Resubmit = true
-	for id := 1; id < rememberedRowBatches-1; id++ {
+	for id := 1; id < rememberedBatches-1; id++ {
 		_, err = journal.Commit(t.Context(), j, write(id, 0))
 		require.NoError(t, err)
 	}
 	_, err = journal.Commit(t.Context(), j, first)
-	require.NoError(t, err, "it is among the last %d", rememberedRowBatches)
+	require.NoError(t, err, "it is among the last %d", rememberedBatches)
 	row, found, err := j.Row(t.Context(), "todos", first.Rows[0].Key)
 	require.NoError(t, err)
 	require.True(t, found)
 	require.Equal(t, uint64(2), row.Version)
 
 	for id := range 10 {
-		_, err = journal.Commit(t.Context(), j, write(rememberedRowBatches+id, 0))
+		_, err = journal.Commit(t.Context(), j, write(rememberedBatches+id, 0))
 		require.NoError(t, err)
 	}
 	_, err = journal.Commit(t.Context(), j, first)
 	require.ErrorIs(t, err, journal.ErrRowConflict, "forgotten")
-	require.Len(t, j.rows.known, rememberedRowBatches)
-	require.Len(t, j.rows.recent, rememberedRowBatches)
+	require.Len(t, j.batches.known, rememberedBatches)
+	require.Len(t, j.batches.recent, rememberedBatches)
 }

@@ -34,7 +34,7 @@ func (l *lane) commitFast() {
 		}
 		if stored {
 			if len(g.events.types) > 0 {
-				l.stored()
+				l.journal.stored()
 			}
 			if g.receipts > 0 {
 				l.journal.sweepSoon()

@@ -30,7 +30,10 @@ type Journal struct {
 	notify    chan struct{} // one slot: something was stored that others may hear of
 	teller    atomic.Uint32 // server process through which this journal tells others
 
-	horizon    horizon
+	horizon horizon
+
+	outboxHorizon outboxHorizon
+
 	keys       sync.Map      // of tables of read models, as checkKey found them
 	scavenging chan struct{} // one slot: whoever is in it scavenges
 	sweeps     chan struct{} // one slot: receipts were stored

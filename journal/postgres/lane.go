@@ -177,11 +177,11 @@ func (l *lane) refuse(rt *route) {
 	}
 }
 
-// stored wakes readers.
-func (l *lane) stored() {
-	l.journal.announce()
+// stored wakes readers, and has those of other processes woken.
+func (j *Journal) stored() {
+	j.announce()
 	select {
-	case l.journal.notify <- struct{}{}:
+	case j.notify <- struct{}{}:
 	default:
 	}
 }

@@ -51,21 +51,27 @@ func scanMessages(rows pgx.Rows) (page []envelope.StoredMessage, err error) {
 	defer rows.Close()
 	for rows.Next() {
 		var m envelope.StoredMessage
-		var position, sourceVersion int64
-		var kind int16
-		var metadata *string
-		err := rows.Scan(&position, &m.Slot, &m.ID, &kind, &m.Name, &m.Destination, &m.Key, &m.ContentType, &m.Codec,
-			&m.Data, &m.Time, &m.Source.Type, &m.Source.ID, &sourceVersion, &metadata)
-		if err != nil {
-			return nil, err
-		}
-		m.Position, m.SourceVersion = uint64(position), uint64(sourceVersion)
-		m.Kind, m.Time = envelope.Kind(kind), m.Time.UTC()
-		if err := readMetadata(metadata, &m.Metadata, position); err != nil {
+		if err := scanMessage(rows, &m); err != nil {
 			return nil, err
 		}
 		page = append(page, m)
 	}
 	rows.Close()
 	return page, rows.Err()
+}
+
+// scanMessage reads position and the outbox's columns into m, and what follows
+// them into more.
+func scanMessage(rows pgx.Rows, m *envelope.StoredMessage, more ...any) error {
+	var position, sourceVersion int64
+	var kind int16
+	var metadata *string
+	columns := [...]any{&position, &m.Slot, &m.ID, &kind, &m.Name, &m.Destination, &m.Key, &m.ContentType, &m.Codec,
+		&m.Data, &m.Time, &m.Source.Type, &m.Source.ID, &sourceVersion, &metadata}
+	if err := rows.Scan(append(columns[:], more...)...); err != nil {
+		return err
+	}
+	m.Position, m.SourceVersion = uint64(position), uint64(sourceVersion)
+	m.Kind, m.Time = envelope.Kind(kind), m.Time.UTC()
+	return readMetadata(metadata, &m.Metadata, position)
 }

@@ -112,7 +112,7 @@ func openPool(ctx context.Context, pool *pgxpool.Pool, own bool, o Options) (*Jo
 }
 
 // tables are the journal's own.
-var tables = []string{"events", "heads", "snapshots", "receipts", "inbox", "outbox", "batches", "settings", "locks"}
+var tables = []string{"events", "heads", "snapshots", "receipts", "inbox", "outbox", "outbox_leases", "batches", "settings", "locks"}
 
 func checkJournal(ctx context.Context, pool *pgxpool.Pool, o *Options) error {
 	if err := checkServer(ctx, pool); err != nil {

@@ -194,7 +194,7 @@ func (l *lane) transact(members []*member) error {
 		return l.commitError(conn, err)
 	}
 	if t.events+len(t.columns.messages.ids) > 0 {
-		l.stored()
+		l.journal.stored()
 	}
 	if t.receipts > 0 {
 		l.journal.sweepSoon()

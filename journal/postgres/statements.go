@@ -17,8 +17,12 @@ type statements struct {
 	loadHead, loadPage, loadFrom, loadLatest, readPage          string
 	readSlices, bound, exactBound, lag                          string
 	receipt, inboxReceipt, messages                             string
-	nextTruncated, scavengeEvents, scavengeHead                 string
-	fastForms                                                   [16]string
+
+	lockLeases, sweepLeases, takeLease, renewLeases, releaseLease, leases string
+	deletePublished, park, unsettled, parked, orderParked, figures        string
+	lastMessage, outboxWriters                                            string
+	nextTruncated, scavengeEvents, scavengeHead                           string
+	fastForms                                                             [16]string
 }
 
 // What an INSERT names, in the order of the parameters' columns.
@@ -260,9 +264,48 @@ func newStatements(table func(string) string) statements {
 	s.receipt = fmt.Sprintf("SELECT version, codec, reply, time FROM %s WHERE type = $1 AND id = $2 AND command = $3 AND stored > $4", table("receipts"))
 	s.inboxReceipt = fmt.Sprintf("SELECT version, codec, reply, time FROM %s WHERE consumer = $1 AND message = $2 AND stored > $3", table("inbox"))
 	s.messages = fmt.Sprintf(`SELECT position, %s FROM (SELECT *, sum(octet_length(data)) OVER (ORDER BY position) AS sofar
-			FROM (SELECT * FROM %s WHERE position > $1 ORDER BY position LIMIT $2) m) m
+			FROM (SELECT * FROM %s WHERE position > $1 AND parked IS NULL ORDER BY position LIMIT $2) m) m
 		WHERE sofar - octet_length(data) < $3 ORDER BY position`, outboxNames, table("outbox"))
+	s.outboxStatements()
 	return s
+}
+
+// outboxStatements are those of dispatchers. Times of leases are the server's.
+func (s *statements) outboxStatements() {
+	outbox, leases := s.table("outbox"), s.table("outbox_leases")
+	const now, later = "clock_timestamp()", "clock_timestamp() + %s * interval '1 microsecond'"
+	s.lockLeases = "LOCK TABLE " + leases + " IN SHARE ROW EXCLUSIVE MODE"
+	s.sweepLeases = "DELETE FROM " + leases + " WHERE until <= " + now
+	s.takeLease = fmt.Sprintf(`INSERT INTO %s (token, first, last, owner, until)
+		SELECT $1, $2, $3, $4, %s WHERE NOT EXISTS (SELECT FROM %[1]s l
+			WHERE l.token <> $1 AND l.until > %[3]s AND greatest(l.first, $2) < least(l.last, $3))
+		ON CONFLICT (token, first, last) DO UPDATE SET owner = excluded.owner, until = excluded.until`,
+		leases, fmt.Sprintf(later, "$5"), now)
+	s.renewLeases = fmt.Sprintf("UPDATE %s SET until = %s WHERE token = $1 AND until > %s RETURNING first, last", leases, fmt.Sprintf(later, "$2"), now)
+	s.releaseLease = fmt.Sprintf("DELETE FROM %s WHERE token = $1 AND first = $2 AND last = $3", leases)
+	s.leases = fmt.Sprintf(`SELECT token, owner, first, last, (extract(epoch FROM until - %s) * 1000000)::bigint
+		FROM %s WHERE until > %[1]s ORDER BY first, last, token`, now, leases)
+
+	held := fmt.Sprintf("EXISTS (SELECT FROM %s l WHERE l.token = $2 AND l.until > %s AND o.slot >= l.first AND o.slot < l.last)", leases, now)
+	s.deletePublished = fmt.Sprintf("DELETE FROM %s o WHERE position = ANY ($1::bigint[]) AND %s", outbox, held)
+	s.park = fmt.Sprintf(`UPDATE %s o SET parked = r.parked, reason = r.reason, attempts = r.attempts, behind = r.behind, ordered = 0
+		FROM unnest($1::bigint[], $3::timestamptz[], $4::text[], $5::int[], $6::boolean[]) AS r(position, parked, reason, attempts, behind)
+		WHERE o.position = r.position AND %s`, outbox, held)
+	s.unsettled = fmt.Sprintf("SELECT EXISTS (SELECT FROM %s o WHERE position = ANY ($1::bigint[]) AND NOT %s)", outbox, held)
+	s.parked = fmt.Sprintf(`SELECT position, %s, parked, reason, attempts, behind, ordered
+		FROM (SELECT *, sum(octet_length(data)) OVER (ORDER BY position) AS sofar
+			FROM (SELECT * FROM %s WHERE position > $1 AND %%s ORDER BY position LIMIT $2) m) m
+		WHERE sofar - octet_length(data) < $3 ORDER BY position`, outboxNames, outbox)
+	s.orderParked = "UPDATE " + outbox + " SET ordered = $1 WHERE %s"
+	s.figures = fmt.Sprintf(`SELECT (SELECT count(*) FROM %[1]s WHERE parked IS NULL), (SELECT count(*) FROM %[1]s WHERE parked IS NOT NULL),
+		(SELECT time FROM %[1]s WHERE parked IS NULL ORDER BY position LIMIT 1)`, outbox)
+	s.lastMessage = fmt.Sprintf("SELECT coalesce(pg_sequence_last_value(pg_get_serial_sequence(%s, 'position')::regclass), 0)", literal(outbox))
+	// Of $1, or of everybody if that is empty.
+	s.outboxWriters = fmt.Sprintf(`SELECT DISTINCT virtualtransaction FROM pg_locks
+		WHERE locktype = 'relation' AND relation = %s::regclass AND granted
+		AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+		AND mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
+		AND (coalesce(cardinality($1::text[]), 0) = 0 OR virtualtransaction = ANY ($1::text[]))`, literal(outbox))
 }
 
 // literal is a name as a text constant, quotes and all.

@@ -2,7 +2,6 @@ package sqlite
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/troupe-go/troupe/lock"
@@ -19,7 +18,7 @@ type locks struct{ journal *Journal }
 
 // TryLock implements [lock.Store].
 func (l locks) TryLock(ctx context.Context, key, token string, ttl time.Duration) (ok bool, left time.Duration, err error) {
-	err = l.write(ctx, "lock "+key, func(ctx context.Context, s *session) error {
+	err = l.journal.write(ctx, "lock "+key, func(ctx context.Context, s *session) error {
 		now := time.Now()
 		n, err := s.count(ctx, `INSERT INTO locks (key, token, until) VALUES (?, ?, ?)
 			ON CONFLICT (key) DO UPDATE SET token = excluded.token, until = excluded.until
@@ -56,7 +55,7 @@ func (l locks) Sweep(ctx context.Context) (int, error) {
 }
 
 func (l locks) exec(ctx context.Context, doing, query string, args ...any) (n int64, err error) {
-	err = l.write(ctx, doing, func(ctx context.Context, s *session) (err error) {
+	err = l.journal.write(ctx, doing, func(ctx context.Context, s *session) (err error) {
 		n, err = s.count(ctx, query, args...)
 		return err
 	})
@@ -64,28 +63,4 @@ func (l locks) exec(ctx context.Context, doing, query string, args ...any) (n in
 		return 0, err
 	}
 	return n, nil
-}
-
-// write runs fn in a transaction between two groups of the committer.
-func (l locks) write(ctx context.Context, doing string, fn func(ctx context.Context, s *session) error) error {
-	s, err := l.journal.writer.take(ctx)
-	if err != nil {
-		return fmt.Errorf("sqlite: %s: %w", doing, err)
-	}
-	defer l.journal.writer.put(s)
-	ctx = context.WithoutCancel(ctx)
-	if err := s.exec(ctx, "BEGIN IMMEDIATE"); err != nil {
-		if code := codeOf(err); code != codeBusy && code != codeLocked {
-			s.undo(ctx)
-		}
-		return typed(doing, err)
-	}
-	if err = fn(ctx, s); err == nil {
-		err = s.exec(ctx, "COMMIT")
-	}
-	if err != nil {
-		s.undo(ctx)
-		return typed(doing, err)
-	}
-	return nil
 }

@@ -33,6 +33,9 @@ func (j *Journal) Messages(ctx context.Context, after uint64, limit int) iter.Se
 	}
 }
 
+const messageColumns = `position, slot, message, kind, name, destination, key, content_type, codec, data, time,
+		source_type, source_id, source_version, metadata`
+
 // outboxReader reads the outbox up to the newest position at its beginning.
 type outboxReader struct {
 	begun    bool
@@ -53,8 +56,7 @@ func (r *outboxReader) readPage(ctx context.Context, s *session) error {
 	if r.after >= r.last {
 		return nil
 	}
-	const query = `SELECT position, slot, message, kind, name, destination, key, content_type, codec, data, time,
-		source_type, source_id, source_version, metadata FROM outbox WHERE position > ? AND position <= ? ORDER BY position LIMIT ?`
+	const query = "SELECT " + messageColumns + " FROM outbox WHERE position > ? AND position <= ? AND parked IS NULL ORDER BY position LIMIT ?"
 	bytes := 0
 	return s.rows(ctx, query, []any{r.after, r.last, min(r.left, pageRecords)}, func(rows *sql.Rows) (bool, error) {
 		var m envelope.StoredMessage
@@ -69,11 +71,12 @@ func (r *outboxReader) readPage(ctx context.Context, s *session) error {
 	})
 }
 
-func scanMessage(rows *sql.Rows, m *envelope.StoredMessage) error {
+// scanMessage reads messageColumns into m, and what follows them into more.
+func scanMessage(rows *sql.Rows, m *envelope.StoredMessage, more ...any) error {
 	var position, micros, version int64
 	var metadata sql.NullString
-	if err := rows.Scan(&position, &m.Slot, &m.ID, &m.Kind, &m.Name, &m.Destination, &m.Key, &m.ContentType, &m.Codec,
-		&m.Data, &micros, &m.Source.Type, &m.Source.ID, &version, &metadata); err != nil {
+	if err := rows.Scan(append([]any{&position, &m.Slot, &m.ID, &m.Kind, &m.Name, &m.Destination, &m.Key, &m.ContentType, &m.Codec,
+		&m.Data, &micros, &m.Source.Type, &m.Source.ID, &version, &metadata}, more...)...); err != nil {
 		return err
 	}
 	m.Position, m.SourceVersion, m.Time = uint64(position), uint64(version), fromMicros(micros)

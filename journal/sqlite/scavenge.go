@@ -101,24 +101,12 @@ func (p *scavengePage) read(ctx context.Context, s *session) error {
 // returns how many were still there. The ids of their batches stay, for those
 // that are submitted again.
 func (j *Journal) remove(ctx context.Context, p *scavengePage) (deleted int, err error) {
-	s, err := j.writer.take(ctx)
+	err = j.write(ctx, "scavenge", func(ctx context.Context, s *session) (err error) {
+		deleted, err = j.removeFrom(ctx, s, p)
+		return err
+	})
 	if err != nil {
-		return 0, fmt.Errorf("sqlite: scavenge: %w", err)
-	}
-	defer j.writer.put(s)
-	ctx = context.WithoutCancel(ctx)
-	if err := s.exec(ctx, "BEGIN IMMEDIATE"); err != nil {
-		if code := codeOf(err); code != codeBusy && code != codeLocked {
-			s.undo(ctx)
-		}
-		return 0, typed("scavenge", err)
-	}
-	if deleted, err = j.removeFrom(ctx, s, p); err == nil {
-		err = s.exec(ctx, "COMMIT")
-	}
-	if err != nil {
-		s.undo(ctx)
-		return 0, typed("scavenge", err)
+		return 0, err
 	}
 	return deleted, nil
 }

@@ -96,7 +96,9 @@ CREATE TABLE inbox (
 CREATE INDEX inbox_by_age ON inbox (stored);
 
 -- Messages that are to be published; a row is deleted once that was done. Those
--- of one ordering key have positions in the order of their commits.
+-- of one ordering key have positions in the order of their commits. One that
+-- cannot be published is parked: set aside until somebody orders what becomes of
+-- it.
 CREATE TABLE outbox (
     position       bigint      PRIMARY KEY GENERATED ALWAYS AS IDENTITY (CACHE 1),
     slot           smallint    NOT NULL, -- FNV-1a of the ordering key, modulo 1024
@@ -112,7 +114,27 @@ CREATE TABLE outbox (
     source_type    text        NOT NULL,
     source_id      text        NOT NULL,
     source_version bigint      NOT NULL, -- 64 bits, as a signed number
-    metadata       text                  -- a flat JSON object; NULL if there is none
+    metadata       text,                 -- a flat JSON object; NULL if there is none
+    parked         timestamptz,          -- when it was set aside; NULL if it was not
+    reason         text,                 -- why
+    attempts       integer,              -- how often publishing it failed
+    behind         boolean,              -- it waits behind another parked one of its ordering key
+    ordered        smallint              -- 1 publish it, 2 delete it; the dispatcher of its slot does so
+);
+
+CREATE INDEX outbox_parked ON outbox (position) WHERE parked IS NOT NULL;
+
+-- Who may publish the messages of which slots, from first and up but not last,
+-- and until when by the server's clock. No two leases that last have a slot in
+-- common but those of one token; a lease of no slots says that a dispatcher is
+-- there.
+CREATE TABLE outbox_leases (
+    token text        NOT NULL COLLATE "C",
+    first integer     NOT NULL,
+    last  integer     NOT NULL,
+    owner text        NOT NULL,
+    until timestamptz NOT NULL,
+    PRIMARY KEY (token, first, last)
 );
 
 -- Batches that left neither an event nor a receipt to be known by, so that one

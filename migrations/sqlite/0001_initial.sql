@@ -79,7 +79,9 @@ CREATE TABLE receipts (
     UNIQUE (id, type, command)
 ) STRICT;
 
--- Messages that nobody has published yet. Positions are never given out again.
+-- Messages that nobody has published yet; a row is deleted once that was done.
+-- Positions are never given out again. One that cannot be published is parked: set
+-- aside until somebody orders what becomes of it.
 CREATE TABLE outbox (
     position       INTEGER PRIMARY KEY AUTOINCREMENT,
     slot           INTEGER NOT NULL, -- of the ordering key, 0 to 1023
@@ -95,8 +97,28 @@ CREATE TABLE outbox (
     source_type    TEXT    NOT NULL, -- empty without a source
     source_id      TEXT    NOT NULL,
     source_version INTEGER NOT NULL, -- 64 bits, as a signed number
-    metadata       TEXT
+    metadata       TEXT,
+    parked         INTEGER,          -- when it was set aside, microseconds since 1970; NULL if it was not
+    reason         TEXT,             -- why
+    attempts       INTEGER,          -- how often publishing it failed
+    behind         INTEGER,          -- 1: it waits behind another parked one of its ordering key
+    ordered        INTEGER           -- 1 publish it, 2 delete it; the dispatcher of its slot does so
 ) STRICT;
+
+CREATE INDEX outbox_parked ON outbox (position) WHERE parked IS NOT NULL;
+
+-- Who may publish the messages of which slots, from first and up but not last,
+-- and until when by the machine's clock. No two leases that last have a slot in
+-- common but those of one token; a lease of no slots says that a dispatcher is
+-- there.
+CREATE TABLE outbox_leases (
+    token TEXT    NOT NULL,
+    first INTEGER NOT NULL,
+    last  INTEGER NOT NULL,
+    owner TEXT    NOT NULL,
+    until INTEGER NOT NULL, -- microseconds since 1970
+    PRIMARY KEY (token, first, last)
+) STRICT, WITHOUT ROWID;
 
 -- Batches that are stored and have neither an event nor a receipt that says
 -- so, because they wrote only messages or rows, or because the event was
