@@ -61,73 +61,7 @@ func (b *Bus) publish(ctx context.Context, kind envelope.Kind, name string, payl
 // Errors: a [BatchError] if some were not confirmed, with errors as
 // [Bus.Send]; else one that speaks of all of them.
 func (b *Bus) PublishBatch(ctx context.Context, messages []envelope.Message) error {
-	failed := make([]error, len(messages))
-	blocked := map[string]error{} // ordering key → why it stopped
-	left := make([]int, 0, len(messages))
-	for i := range messages {
-		if err := b.check(&messages[i]); err != nil {
-			failed[i] = err
-		}
-		left = append(left, i)
-	}
-	// Without ordered publishing there is at most one message per key in a
-	// call of the transport: the others wait for the next round.
-	for len(left) > 0 {
-		var round []envelope.Message
-		var places, later []int
-		inRound := map[string]bool{}
-		for _, i := range left {
-			m := &messages[i]
-			key := m.OrderingKey()
-			switch {
-			case key != "" && blocked[key] != nil:
-				if failed[i] == nil {
-					failed[i] = fmt.Errorf("behind another message of key %q: %w", key, blocked[key])
-				}
-			case failed[i] != nil:
-				if key != "" {
-					blocked[key] = notNow(failed[i])
-				}
-			case key != "" && inRound[key] && !b.features.OrderedPublish:
-				later = append(later, i)
-			default:
-				inRound[key] = true
-				round, places = append(round, *m), append(places, i)
-			}
-		}
-		if len(round) > 0 {
-			for n, err := range PublishErrors(b.transport.PublishBatch(ctx, round), len(round)) {
-				if err == nil {
-					continue
-				}
-				failed[places[n]] = err
-				if key := round[n].OrderingKey(); key != "" && blocked[key] == nil {
-					blocked[key] = notNow(err)
-				}
-			}
-		}
-		left = later
-	}
-	return (&BatchError{Errors: failed}).Or()
-}
-
-// notNow is the error of messages that wait behind one that failed with err: it
-// says nothing about them, so they may be published later.
-func notNow(err error) error {
-	if IsPermanent(err) {
-		return Retryable(fmt.Errorf("%w: %s", ErrUnavailable, err.Error()))
-	}
-	return err
-}
-
-func (b *Bus) check(m *envelope.Message) error {
-	if err := m.Validate(); err != nil {
-		return err
-	}
-	if most := b.features.MaxMessageBytes; most > 0 && m.SizeBytes() > most {
-		return fmt.Errorf("%w: message %q has %d bytes, %s takes at most %d", ErrRefused, m.ID, m.SizeBytes(), b.features.Name, most)
-	}
-	return nil
+	return PublishInOrder(ctx, b.transport, messages)
 }
 
 // Listen handles the commands that handlers names until ctx ends, competing

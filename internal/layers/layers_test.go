@@ -42,6 +42,7 @@ var rules = []rule{
 	{"journal/sqlite", []string{"journal", "envelope", "snapshot", "lock", "migrations", "internal/commitqueue", "modernc.org/sqlite", "github.com/pressly/goose/v3", "github.com/pressly/goose/v3/database"}, "an adapter knows its contract and its driver, and no sibling"},
 	{"journal/postgres", []string{"journal", "envelope", "snapshot", "lock", "migrations", "internal/commitqueue", "github.com/jackc/pgx/v5", "github.com/jackc/pgx/v5/...", "github.com/pressly/goose/v3", "github.com/pressly/goose/v3/database"}, "an adapter knows its contract and its driver, and no sibling"},
 	{"bus", []string{"envelope", "journal"}, "a contract and its runner: no transport, no client library"},
+	{"outbox", []string{"bus", "journal", "envelope"}, "it publishes from any journal to any bus"},
 	{"bus/bustest", []string{"bus", "envelope", "github.com/stretchr/testify/..."}, "a suite knows no transport"},
 	{"bus/membus", []string{"bus", "envelope"}, "a transport knows its contract, and no sibling"},
 	{"bus/pgbus", []string{"bus", "envelope", "migrations", "internal/pgschema", "github.com/jackc/pgx/v5", "github.com/jackc/pgx/v5/..."}, "a transport knows its contract and its driver, and no sibling"},

@@ -1,0 +1,249 @@
+package outbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/troupe-go/troupe/bus"
+	"github.com/troupe-go/troupe/envelope"
+	"github.com/troupe-go/troupe/journal"
+)
+
+// work is one run of a dispatcher, on one goroutine: a window is read,
+// published, and settled, then the next.
+//
+// What is read is what the store has: existence is the truth. Each page begins
+// at floor, below which nothing of these lanes is left or will appear, so no
+// message of a key is passed by for one behind it.
+type work struct {
+	d      *Dispatcher
+	leases *leases
+	lanes  []journal.SlotRange // as of the last pass
+	floor  uint64
+
+	resting resting
+	parked  parkedKeys
+
+	result Result
+}
+
+func newWork(d *Dispatcher) *work {
+	return &work{d: d, leases: newLeases(d), resting: resting{opts: &d.opts}, parked: parkedKeys{keys: map[string]int{}}}
+}
+
+// pass publishes one window of at most so many messages. more says that there is
+// more to do at once. An error says that nothing could be done: the broker
+// confirmed nothing, or the journal is away.
+func (w *work) pass(ctx context.Context, window int) (more bool, err error) {
+	if err := w.leases.share(ctx); err != nil {
+		return false, err
+	}
+	if err := w.relane(ctx); err != nil || len(w.lanes) == 0 {
+		return false, err
+	}
+	ordered, err := w.carryOutOrders(ctx)
+	if err != nil {
+		return false, err
+	}
+	now := time.Now()
+	page, err := w.d.outbox.Pending(ctx, journal.PendingQuery{
+		Slots: w.lanes, After: w.floor, Limit: window + w.resting.keyless(now), Skip: w.resting.keys(now),
+	})
+	if err != nil {
+		return false, err
+	}
+	confirmed, err := w.publishPage(ctx, &page, window, now)
+	return ordered || page.More && (confirmed > 0 || err == nil), err
+}
+
+// relane notes which lanes there are. Of new ones nothing is known: what was
+// published, where to begin, which keys wait.
+func (w *work) relane(ctx context.Context) error {
+	lanes := journal.JoinSlots(w.leases.lanes())
+	if slices.Equal(lanes, w.lanes) {
+		return nil
+	}
+	w.floor = 0
+	w.resting.clear()
+	if err := w.parked.load(ctx, w.d.outbox, lanes); err != nil {
+		w.lanes = nil
+		return err
+	}
+	w.lanes = lanes
+	return nil
+}
+
+// publishPage publishes what may be of a page, and settles all of it.
+func (w *work) publishPage(ctx context.Context, page *journal.PendingPage, window int, now time.Time) (confirmed int, err error) {
+	var settled journal.Settlement
+	var due []envelope.StoredMessage
+	left := uint64(0) // the lowest position that stays
+	stays := func(m *envelope.StoredMessage) {
+		if left == 0 || m.Position < left {
+			left = m.Position
+		}
+	}
+	for i := range page.Messages {
+		m := &page.Messages[i]
+		switch {
+		case w.parked.has(m):
+			settled.Parked = append(settled.Parked, behind(m, now))
+		case w.resting.restsAlone(m, now) || len(due) == window:
+			stays(m)
+		default:
+			due = append(due, *m)
+		}
+	}
+	w.result.Claimed += len(due)
+	if len(due) > 0 {
+		var failed []error
+		failed, err = w.publish(ctx, due)
+		for _, e := range failed {
+			if e == nil {
+				confirmed++
+			}
+		}
+		w.resting.confirmed += int64(confirmed)
+		var published []envelope.StoredMessage
+		if confirmed == 0 && w.resting.knows(due) {
+			err = nil // only what failed before failed again: that is no outage
+		}
+		stopped := map[string]bool{} // keys of which an earlier one failed
+		for i, e := range failed {
+			m := &due[i]
+			key := m.OrderingKey()
+			if e == nil {
+				published = append(published, *m)
+				settled.Published = append(settled.Published, m.Position)
+				w.resting.forget(m)
+				continue
+			}
+			if w.parked.has(m) {
+				settled.Parked = append(settled.Parked, behind(m, now))
+				continue
+			}
+			if key == "" || !stopped[key] {
+				if why, park := w.judge(m, e, confirmed > 0, now); park {
+					settled.Parked = append(settled.Parked, journal.Park{Position: m.Position, Parking: why})
+					w.parked.add(m)
+					w.resting.forget(m)
+					w.d.opts.Logger.Warn("outbox: message parked", "message", m.ID, "name", m.Name, "key", key, "reason", why.Reason)
+					continue
+				}
+				stopped[key] = true
+			}
+			stays(m)
+			w.result.Released++
+			w.d.totals.failed.Add(1)
+		}
+		if archive := w.d.opts.Archive; archive != nil && len(published) > 0 {
+			if archiveErr := archive(ctx, published); archiveErr != nil {
+				return 0, fmt.Errorf("outbox: archive %d messages: %w", len(published), archiveErr)
+			}
+		}
+	}
+	if settleErr := w.settle(ctx, settled); settleErr != nil {
+		return confirmed, settleErr
+	}
+	w.raise(page, left)
+	return confirmed, err
+}
+
+// raise moves the floor: to what the page has seen, and no further than what
+// stays or may appear late.
+func (w *work) raise(page *journal.PendingPage, left uint64) {
+	floor := page.Complete
+	if n := len(page.Messages); page.More && n > 0 {
+		floor = min(floor, page.Messages[n-1].Position)
+	}
+	if left > 0 {
+		floor = min(floor, left-1)
+	}
+	if lowest := w.resting.lowest(); lowest > 0 {
+		floor = min(floor, lowest-1)
+	}
+	w.floor = max(w.floor, floor)
+}
+
+// publish hands a window to the broker. failed has an entry per message; err is
+// an error that speaks of all of them, or of each alike.
+func (w *work) publish(ctx context.Context, due []envelope.StoredMessage) (failed []error, err error) {
+	messages := make([]envelope.Message, len(due))
+	for i := range due {
+		messages[i] = due[i].Message
+	}
+	held, end := w.leases.begin(context.WithoutCancel(ctx))
+	defer end()
+	window, cancel := context.WithTimeoutCause(held, w.d.opts.PublishTimeout, errTooSlow)
+	defer cancel()
+	// The end of the run leaves the window some time.
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(w.d.opts.DrainTimeout, cancel) })()
+	if err := context.Cause(window); err != nil {
+		return repeated(err, len(due)), err
+	}
+	err = bus.PublishInOrder(window, w.d.publisher, messages)
+	failed = bus.PublishErrors(err, len(due))
+	if cause := context.Cause(window); err != nil && cause != nil {
+		err = fmt.Errorf("%w: %w", cause, err)
+	}
+	for _, e := range failed {
+		if e == nil || bus.IsPermanent(e) {
+			return failed, nil // the broker is there
+		}
+	}
+	return failed, err
+}
+
+// errTooSlow reports that a broker did not confirm in time.
+var errTooSlow = fmt.Errorf("outbox: not confirmed in time: %w", bus.ErrUnavailable)
+
+func repeated(err error, n int) []error { return slices.Repeat([]error{err}, n) }
+
+// judge says whether a message that failed is to be parked, and why. If not, it
+// rests if the broker confirmed others, now or before; if it did not, that says
+// nothing about this one.
+func (w *work) judge(m *envelope.StoredMessage, err error, othersConfirmed bool, now time.Time) (why journal.Parking, park bool) {
+	if bus.IsPermanent(err) {
+		return journal.Parking{Reason: err.Error(), Attempts: w.resting.attempts(m) + 1, Time: now}, true
+	}
+	if !othersConfirmed && !w.resting.known(m) {
+		return why, false
+	}
+	attempts := w.resting.fail(m, now)
+	if most := w.d.opts.MaxAttempts; most < 0 || attempts < most {
+		return why, false
+	}
+	return journal.Parking{
+		Reason: fmt.Sprintf("not confirmed in %d attempts while others were: %v", attempts, err), Attempts: attempts, Time: now,
+	}, true
+}
+
+// settle tells the store what became of messages. When the leases are lost, so
+// is the right to go on.
+func (w *work) settle(ctx context.Context, s journal.Settlement) error {
+	if len(s.Published)+len(s.Parked) == 0 {
+		return nil
+	}
+	// What was confirmed is settled even though the run has ended.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), w.d.opts.PublishTimeout)
+	defer cancel()
+	err := w.d.outbox.Settle(ctx, w.d.token, s)
+	if errors.Is(err, journal.ErrLeaseLost) {
+		w.leases.drop()
+	}
+	if err != nil {
+		w.lanes = nil // what of it was settled is not known: begin anew
+		return err
+	}
+	w.result.Published += len(s.Published)
+	w.result.Parked += len(s.Parked)
+	w.d.totals.published.Add(int64(len(s.Published)))
+	w.d.totals.parked.Add(int64(len(s.Parked)))
+	return nil
+}
+
+// nextRetry is when the next resting message is due, if there is one.
+func (w *work) nextRetry() (time.Time, bool) { return w.resting.next() }
