@@ -8,17 +8,19 @@
 #   services.sh wipe    [NAME...]   down, then delete data and logs
 #   services.sh log | pid | kill | pause | resume NAME      kill is kill -9
 #
-# NAME: postgres (default: all). A service whose variable is set already (TROUPE_POSTGRES_URL) is somebody else's: `up`
-# leaves it alone and the tests use it.
+# NAME: postgres rabbitmq nats kafka (default: all). A service whose variable is set already (TROUPE_POSTGRES_URL,
+# TROUPE_RABBITMQ_URL, TROUPE_NATS_URL, TROUPE_KAFKA_BROKERS) is somebody else's: `up` leaves it alone and the tests use it.
 #
-# Settings: SERVICES_DIR   pids, logs, data    (default: /tmp/troupe-services-<user>-<checkout>)
-#           SERVICES_PORT  first port to try   (default: 21000; the first free one is taken and remembered)
+# Settings: SERVICES_DIR    pids, logs, data         (default: /tmp/troupe-services-<user>-<checkout>)
+#           SERVICES_CACHE  built binaries and jars  (default: ~/.cache/troupe-services)
+#           SERVICES_PORT   first port to try        (default: 21000; the first free one is taken and remembered)
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-all="postgres"
+all="postgres rabbitmq nats kafka"
 dir=${SERVICES_DIR:-/tmp/troupe-services-$(id -un)-$(cksum <<<"$root" | cut -d' ' -f1)}
-patience=60 # seconds for a service to be ready
+cache=${SERVICES_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/troupe-services}
+patience=90 # seconds for a service to be ready
 
 say() { printf 'services: %s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }
@@ -52,13 +54,31 @@ stop() { # stop NAME SIGNAL: and kill -9 after 20 s
   ! pid_of "$1" >/dev/null || kill -9 "$pid"
   rm -f "$dir/$1/pid"
 }
-port_of() { # the remembered port, else the first free one
-  local file=$dir/$1/port port=${SERVICES_PORT:-21000}
+port_of() { # port_of NAME [USE]: the remembered port, else the first free one that no other checkout has remembered either
+  local file=$dir/$1/port${2:+.$2} port=${SERVICES_PORT:-21000} taken=/tmp/troupe-ports-$(id -un)
   if [ ! -s "$file" ]; then
-    while (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do port=$((port + 1)); done
-    echo "$port" >"$file"
+    (
+      exec 8>"$taken.lock"
+      flock -w 60 8 || die "another services.sh holds $taken.lock"
+      mkdir -p "$taken"
+      while (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || { [ -e "$taken/$port" ] && [ -e "$(cat "$taken/$port")" ]; }; do
+        port=$((port + 1))
+      done
+      echo "$port" >"$file"
+      echo "$file" >"$taken/$port"
+    )
   fi
   cat "$file"
+}
+ask() { # ask PORT REQUEST PATTERN [BYTES]: whether the answer to REQUEST (a format of printf) begins like PATTERN
+  local answer
+  { exec 3<>"/dev/tcp/127.0.0.1/$1"; } 2>/dev/null || return 1
+  # shellcheck disable=SC2059
+  printf "$2" >&3 2>/dev/null || return 1
+  answer=$(timeout 2 head -c "${4:-16}" <&3 | tr -d '\0' || true)
+  exec 3>&-
+  # shellcheck disable=SC2053
+  [[ $answer == $3 ]]
 }
 
 # --- installing
@@ -105,6 +125,104 @@ set_up_postgres() {
 }
 stop_postgres() { stop postgres INT; } # "fast": it does not wait for clients
 
+# --- RabbitMQ
+
+variable_rabbitmq=TROUPE_RABBITMQ_URL
+url_rabbitmq() { echo "amqp://guest:guest@127.0.0.1:$(port_of rabbitmq)/"; }
+install_rabbitmq() { [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || install_packages rabbitmq-server; }
+start_rabbitmq() {
+  local d=$dir/rabbitmq as=() epmd
+  mkdir -p "$d/data"
+  printf '%s\n' "listeners.tcp.default = 127.0.0.1:$(port_of rabbitmq)" 'log.console = true' 'log.file = false' \
+    'disk_free_limit.absolute = 50MB' 'vm_memory_high_watermark.absolute = 2GB' >"$d/rabbitmq.conf"
+  echo '[].' >"$d/enabled_plugins"
+  port_of rabbitmq dist >/dev/null
+  port_of rabbitmq epmd >/dev/null
+  if [ "$(id -u)" = 0 ]; then
+    as=(setpriv --reuid rabbitmq --regid "$(id -g rabbitmq)" --init-groups --)
+    chown -R rabbitmq: "$d"
+  fi
+  # Erlang's name server would outlive the broker and hold a port of the whole machine: this one is a service of its own.
+  if ! pid_of rabbitmq-epmd >/dev/null; then
+    mkdir -p "$dir/rabbitmq-epmd"
+    epmd=$(command -v epmd || ls /usr/lib/erlang/erts-*/bin/epmd | tail -n 1)
+    launch rabbitmq-epmd "$epmd" -address 127.0.0.1 -port "$(port_of rabbitmq epmd)"
+  fi
+  # RUNNING_UNDER_SYSTEMD has the script replace itself by the Erlang machine: the pid is the broker's own.
+  launch rabbitmq "${as[@]}" env -u NOTIFY_SOCKET HOME="$d" LANG=C.UTF-8 RUNNING_UNDER_SYSTEMD=true \
+    ERL_EPMD_ADDRESS=127.0.0.1 ERL_EPMD_PORT="$(port_of rabbitmq epmd)" RABBITMQ_DIST_PORT="$(port_of rabbitmq dist)" \
+    RABBITMQ_CONF_ENV_FILE=/dev/null RABBITMQ_CONFIG_FILE="$d/rabbitmq.conf" RABBITMQ_ENABLED_PLUGINS_FILE="$d/enabled_plugins" \
+    RABBITMQ_NODENAME="troupe$(port_of rabbitmq)@localhost" RABBITMQ_MNESIA_BASE="$d/data" RABBITMQ_LOG_BASE="$d" \
+    RABBITMQ_PID_FILE="$d/beam.pid" RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS='-kernel inet_dist_use_interface {127,0,0,1}' \
+    /usr/lib/rabbitmq/bin/rabbitmq-server
+}
+ready_rabbitmq() { (ask "$(port_of rabbitmq)" 'AMQP\0\0\011\001' $'\001*'); } # the broker's greeting
+set_up_rabbitmq() { :; }
+stop_rabbitmq() { stop rabbitmq TERM; stop rabbitmq-epmd TERM; }
+
+# --- NATS, with JetStream
+
+variable_nats=TROUPE_NATS_URL
+url_nats() { echo "nats://127.0.0.1:$(port_of nats)"; }
+install_nats() { # built from the module, which pins the version for the tests, too
+  local stamp
+  stamp=$(grep 'nats-io/nats-server/v2 ' "$root/go.mod")
+  [ -x "$cache/nats-server" ] && [ "$(cat "$cache/nats-server.stamp" 2>/dev/null)" = "$stamp" ] && return
+  say "building nats-server"
+  (cd "$root" && ${GO:-go} build -trimpath -buildvcs=false -o "$cache/nats-server" github.com/nats-io/nats-server/v2) >"$dir/nats/build.log" 2>&1 ||
+    { tail -n 25 "$dir/nats/build.log" >&2; die "could not build nats-server"; }
+  echo "$stamp" >"$cache/nats-server.stamp"
+}
+start_nats() {
+  launch nats "$cache/nats-server" -a 127.0.0.1 -p "$(port_of nats)" -m "$(port_of nats monitor)" -js -sd "$dir/nats/data"
+}
+ready_nats() { (ask "$(port_of nats monitor)" 'GET /healthz HTTP/1.0\r\n\r\n' '*200 OK*'); }
+set_up_nats() { :; }
+stop_nats() { stop nats TERM; }
+
+# --- Kafka: one node that is broker and controller
+
+variable_kafka=TROUPE_KAFKA_BROKERS
+url_kafka() { echo "127.0.0.1:$(port_of kafka)"; }
+install_kafka() {
+  local stamp
+  stamp=$(cksum <"$root/scripts/kafka/pom.xml")
+  [ "$(cat "$cache/kafka.stamp" 2>/dev/null)" = "$stamp" ] && return
+  command -v java >/dev/null || install_packages openjdk-17-jre-headless
+  command -v mvn >/dev/null || install_packages maven
+  say "fetching Kafka"
+  rm -rf "$cache/kafka"
+  mvn -B -q -f "$root/scripts/kafka/pom.xml" dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory="$cache/kafka" \
+    >"$dir/kafka/mvn.log" 2>&1 || { tail -n 25 "$dir/kafka/mvn.log" >&2; die "could not fetch Kafka"; }
+  echo "$stamp" >"$cache/kafka.stamp"
+}
+start_kafka() {
+  local d=$dir/kafka port controller
+  port=$(port_of kafka)
+  controller=$(port_of kafka controller)
+  # Small, without replication; topics are made by whoever needs them. A broker that was killed may come back once its
+  # old session is over, after 9 s by default.
+  printf '%s\n' process.roles=broker,controller node.id=1 "controller.quorum.voters=1@127.0.0.1:$controller" \
+    "listeners=PLAINTEXT://127.0.0.1:$port,CONTROLLER://127.0.0.1:$controller" "advertised.listeners=PLAINTEXT://127.0.0.1:$port" \
+    inter.broker.listener.name=PLAINTEXT controller.listener.names=CONTROLLER \
+    listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT "log.dirs=$d/data" \
+    num.partitions=1 default.replication.factor=1 auto.create.topics.enable=false \
+    offsets.topic.replication.factor=1 offsets.topic.num.partitions=4 \
+    transaction.state.log.replication.factor=1 transaction.state.log.min.isr=1 transaction.state.log.num.partitions=4 \
+    share.coordinator.state.topic.replication.factor=1 share.coordinator.state.topic.min.isr=1 \
+    share.coordinator.state.topic.num.partitions=4 group.initial.rebalance.delay.ms=0 group.min.session.timeout.ms=1000 \
+    broker.session.timeout.ms=3000 broker.heartbeat.interval.ms=500 \
+    log.segment.bytes=67108864 log.cleaner.dedupe.buffer.size=8388608 >"$d/server.properties"
+  local java=(java -Xms192m -Xmx768m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Dorg.slf4j.simpleLogger.logFile=System.out -cp "$cache/kafka/*")
+  [ -s "$d/data/meta.properties" ] ||
+    "${java[@]}" -Dorg.slf4j.simpleLogger.defaultLogLevel=warn kafka.tools.StorageTool format --cluster-id 4L6g3nShT-eMCtK--X86sw \
+      --config "$d/server.properties" --ignore-formatted >>"$d/log" 2>&1
+  launch kafka "${java[@]}" kafka.Kafka "$d/server.properties"
+}
+ready_kafka() { (ask "$(port_of kafka)" '\0\0\0\012\0\022\0\0\0\0\0\001\377\377' '?*' 8); } # it answers which requests it knows
+set_up_kafka() { :; }
+stop_kafka() { stop kafka TERM; }
+
 # --- verbs
 
 foreign() { # whether the variable of service NAME is set already
@@ -114,16 +232,22 @@ foreign() { # whether the variable of service NAME is set already
 }
 
 up() {
-  local name deadline
+  local name deadline ours=()
+  mkdir -p "$cache"
   for name in "$@"; do
     if foreign "$name"; then say "$name: the server that is set already"; continue; fi
+    ours+=("$name")
     mkdir -p "$dir/$name"
     "install_$name"
+  done
+  for name in "${ours[@]}"; do
     if pid_of "$name" >/dev/null; then
       kill -CONT "$(pid_of "$name")"
     else
       "start_$name"
     fi
+  done
+  for name in "${ours[@]}"; do
     deadline=$((SECONDS + patience))
     until "ready_$name"; do
       if ! pid_of "$name" >/dev/null || [ "$SECONDS" -ge "$deadline" ]; then
