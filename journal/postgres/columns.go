@@ -20,7 +20,8 @@ type (
 )
 
 // The parameters of statements that store many rows: a slice for each column.
-// Their memory is used again for the next group.
+// Their memory is used again for the next group. The fast step encodes them by
+// itself, the slow one leaves that to the driver.
 
 type headColumns struct {
 	types, ids       []string
@@ -37,6 +38,14 @@ func (c *headColumns) add(s envelope.Stream, version, events uint64, batch []byt
 	c.types, c.ids = append(c.types, s.Type), append(c.ids, s.ID)
 	c.versions, c.events = append(c.versions, int64(version)), append(c.events, int64(events))
 	c.batches = append(c.batches, batch)
+}
+
+func (c *headColumns) encode(p *params) {
+	p.texts(c.types)
+	p.texts(c.ids)
+	p.bigints(c.versions)
+	p.bigints(c.events)
+	p.blobs(c.batches)
 }
 
 func (c *headColumns) args(to []any) []any {
@@ -86,6 +95,20 @@ func (c *eventColumns) add(batch []byte, a *journal.Append) error {
 	return nil
 }
 
+func (c *eventColumns) encode(p *params) {
+	p.texts(c.types)
+	p.texts(c.ids)
+	p.bigints(c.versions)
+	p.smallints(c.slices)
+	p.blobs(c.batches)
+	p.moments(c.times)
+	p.texts(c.names)
+	p.bigints(c.schemas)
+	p.texts(c.codecs)
+	p.blobs(c.data)
+	p.nullableTexts(c.metadata)
+}
+
 func (c *eventColumns) args(to []any) []any {
 	return append(to, c.types, c.ids, c.versions, c.slices, blobs(c.batches), moments(c.times), c.names, c.schemas, c.codecs, blobs(c.data), texts(c.metadata))
 }
@@ -120,6 +143,18 @@ func (c *receiptColumns) add(batch []byte, r *envelope.Receipt, now int64) {
 	c.replies = append(c.replies, notNull(r.Reply))
 	c.times = append(c.times, micros(r.Time))
 	c.stored = append(c.stored, now)
+}
+
+func (c *receiptColumns) encode(p *params) {
+	p.texts(c.types)
+	p.texts(c.ids)
+	p.texts(c.commands)
+	p.blobs(c.batches)
+	p.bigints(c.versions)
+	p.texts(c.codecs)
+	p.blobs(c.replies)
+	p.moments(c.times)
+	p.bigints(c.stored)
 }
 
 func (c *receiptColumns) args(to []any) []any {
@@ -165,6 +200,23 @@ func (c *messageColumns) add(m *envelope.Message) error {
 	return nil
 }
 
+func (c *messageColumns) encode(p *params) {
+	p.smallints(c.slots)
+	p.texts(c.ids)
+	p.smallints(c.kinds)
+	p.texts(c.names)
+	p.texts(c.destinations)
+	p.texts(c.keys)
+	p.texts(c.contentTypes)
+	p.texts(c.codecs)
+	p.blobs(c.data)
+	p.moments(c.times)
+	p.texts(c.sourceTypes)
+	p.texts(c.sourceIDs)
+	p.bigints(c.sourceVersions)
+	p.nullableTexts(c.metadata)
+}
+
 func (c *messageColumns) args(to []any) []any {
 	return append(to, c.slots, c.ids, c.kinds, c.names, c.destinations, c.keys, c.contentTypes, c.codecs,
 		blobs(c.data), moments(c.times), c.sourceTypes, c.sourceIDs, c.sourceVersions, texts(c.metadata))
@@ -191,8 +243,15 @@ func (c *snapshotColumns) add(s *snapshot.Snapshot) {
 	c.data, c.times = append(c.data, notNull(s.Data)), append(c.times, micros(s.Time))
 }
 
-func (c *snapshotColumns) args(to []any) []any {
-	return append(to, c.types, c.ids, c.versions, c.schemas, c.fingerprints, c.codecs, blobs(c.data), moments(c.times))
+func (c *snapshotColumns) encode(p *params) {
+	p.texts(c.types)
+	p.texts(c.ids)
+	p.bigints(c.versions)
+	p.bigints(c.schemas)
+	p.bigints(c.fingerprints)
+	p.texts(c.codecs)
+	p.blobs(c.data)
+	p.moments(c.times)
 }
 
 // metadataText is the stored form, nil for none.

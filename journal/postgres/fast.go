@@ -25,6 +25,7 @@ type fastGroup struct {
 	snaps    snapshotColumns
 	unitType []string // of the outbox' rows: whose gate they are behind
 	unitID   []string
+	params   params
 }
 
 // unit is what shares one gate: batches of one stream of which each expects the
@@ -215,6 +216,35 @@ func (g *fastGroup) arrange() error {
 		if u.snapshot != nil {
 			g.snaps.add(u.snapshot)
 		}
+	}
+	return nil
+}
+
+// allPassed notes that all units are stored, their events in one transaction,
+// at positions that come as an array in the order of the events.
+func (g *fastGroup) allPassed(xid uint64, positions []byte) error {
+	for _, u := range g.sorted {
+		u.passed = true
+		u.results = append(u.results[:0], make([]journal.Result, len(u.routes))...)
+	}
+	if len(g.events.types) == 0 && positions == nil {
+		return nil
+	}
+	of, at, left := 0, -1, 0 // the batch of the event that comes next, and its events
+	n, ok := bigintsOf(positions, func(_ int, position int64) {
+		for left == 0 && of < len(g.sorted) {
+			if at++; at == len(g.sorted[of].routes) {
+				of, at = of+1, -1
+				continue
+			}
+			left = g.sorted[of].routes[at].item.Events
+		}
+		if left--; left == 0 {
+			g.sorted[of].results[at].Position = journal.Position{Epoch: xid, Seq: uint64(position)}
+		}
+	})
+	if !ok || n != len(g.events.types) {
+		return corrupt("the server stored %d of %d events", n, len(g.events.types))
 	}
 	return nil
 }

@@ -18,7 +18,7 @@ type statements struct {
 	readSlices, bound, exactBound, lag                          string
 	receipt, inboxReceipt, messages                             string
 	nextTruncated, scavengeEvents, scavengeHead                 string
-	fastForms                                                   [16]string
+	eagerForms, fastForms                                       [16]string
 }
 
 // What an INSERT names, in the order of the parameters' columns.
@@ -73,7 +73,7 @@ const (
 	withSnapshots
 )
 
-// fast is the statement that stores a group of units.
+// fast is the statement that stores those units of a group that pass.
 //
 // gate is the gate: one INSERT that moves the heads whose version is the
 // expected one, version - events, in the order of their names. It waits for
@@ -87,9 +87,6 @@ const (
 // that somebody is storing at this moment, for another stream's batch, makes
 // stored NULL, which fails the whole statement.
 func (s *statements) fast(parts int) string {
-	if text := s.fastForms[parts]; text != "" {
-		return text
-	}
 	n := 1
 	params := func(types string) (rows string) {
 		rows = rowsOf(n, types)
@@ -142,8 +139,59 @@ func (s *statements) fast(parts int) string {
 	if parts&withAsserts != 0 {
 		b.WriteString(" UNION ALL SELECT type, id, version, 0, 0 FROM gate")
 	}
-	s.fastForms[parts] = b.String()
-	return s.fastForms[parts]
+	return b.String()
+}
+
+// eager is the statement that stores a group of units if all of them pass, and
+// fails if one does not, as hardly ever one does. So nothing has to be matched
+// with the gate: every row goes into its table as it comes, and the answer is
+// the transaction and the events' positions, in the order of the events.
+//
+// A head that the gate made for a stream that does not exist, although a version
+// was expected of it, has a version below zero, which does not pass. A receipt
+// that is there already, expired or not, fails the statement by its key.
+func (s *statements) eager(parts int) string {
+	n := 1
+	var b strings.Builder
+	insert := func(as, name, names, types, more string) {
+		fmt.Fprintf(&b, `, %s AS (
+		INSERT INTO %s AS s (%s) SELECT %s FROM %s AS r(%[3]s, ord) WHERE (SELECT passed FROM gated) ORDER BY r.ord %[6]s)`,
+			as, s.table(name), names, prefixed("r.", names), rowsOf(n, types), more)
+		n += width(types)
+	}
+	fmt.Fprintf(&b, `WITH gate AS (
+		INSERT INTO %s AS h (%s)
+		SELECT u.type, u.id, CASE WHEN u.version = u.events THEN u.version ELSE -u.version END, u.events, u.batch
+		FROM %s AS u(%[2]s, ord) ORDER BY u.ord
+		ON CONFLICT (type, id) DO UPDATE SET version = abs(excluded.version),
+			events = CASE WHEN excluded.events > 0 THEN excluded.events ELSE h.events END,
+			batch = CASE WHEN excluded.events > 0 THEN excluded.batch ELSE h.batch END
+		WHERE h.version = abs(excluded.version) - excluded.events
+		RETURNING h.version), gated AS MATERIALIZED (
+		SELECT CASE WHEN count(*) FILTER (WHERE version > 0) = cardinality($1) THEN true
+			ELSE ('only ' || count(*) || ' of a group of streams are where they were: it is stored with care')::boolean END AS passed FROM gate)`,
+		s.table("heads"), headNames, rowsOf(1, headTypes))
+	n += width(headTypes)
+	insert("event", "events", eventNames, eventTypes, "RETURNING xid, position")
+	if parts&withReceipts != 0 {
+		insert("receipt", "receipts", receiptNames, receiptTypes, "")
+	}
+	if parts&withMessages != 0 {
+		insert("message", "outbox", outboxNames, outboxTypes, "")
+	}
+	if parts&withSnapshots != 0 {
+		insert("snapshot", "snapshots", snapshotNames, snapshotTypes, replaceOlder)
+	}
+	b.WriteString(" SELECT min(xid), array_agg(position), (SELECT passed FROM gated) FROM event")
+	return b.String()
+}
+
+// forms are the texts of a group's statement, by its parts.
+func (s *statements) forms(careful bool) *[16]string {
+	if careful {
+		return &s.fastForms
+	}
+	return &s.eagerForms
 }
 
 // replaceExpired lets an INSERT of receipts replace those that are expired. One
@@ -160,7 +208,7 @@ const replaceOlder = `ON CONFLICT (type, id) DO UPDATE SET version = excluded.ve
 func newStatements(table func(string) string) statements {
 	s := statements{table: table}
 	for parts := range s.fastForms {
-		_ = s.fast(parts)
+		s.eagerForms[parts], s.fastForms[parts] = s.eager(parts), s.fast(parts)
 	}
 	heads, events := table("heads"), table("events")
 
