@@ -1,7 +1,6 @@
 package postgres
 
 import (
-	"encoding/json"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgtype"
@@ -72,14 +71,10 @@ func (c *eventColumns) reset() {
 	c.batches, c.data, c.metadata = c.batches[:0], c.data[:0], c.metadata[:0]
 }
 
-func (c *eventColumns) add(batch []byte, a *journal.Append) error {
+func (c *eventColumns) add(batch []byte, a *journal.Append) {
 	slice := int16(a.Stream.Slice())
 	for i := range a.Records {
 		rec := &a.Records[i]
-		metadata, err := metadataText(&rec.Metadata)
-		if err != nil {
-			return err
-		}
 		c.types, c.ids = append(c.types, a.Stream.Type), append(c.ids, a.Stream.ID)
 		c.versions = append(c.versions, int64(rec.Version))
 		c.slices = append(c.slices, slice)
@@ -89,10 +84,9 @@ func (c *eventColumns) add(batch []byte, a *journal.Append) error {
 		c.schemas = append(c.schemas, int64(rec.Schema))
 		c.codecs = append(c.codecs, rec.Codec)
 		c.data = append(c.data, notNull(rec.Data))
-		c.metadata = append(c.metadata, metadata)
+		c.metadata = append(c.metadata, metadataText(&rec.Metadata))
 		batch = nil
 	}
-	return nil
 }
 
 func (c *eventColumns) encode(p *params) {
@@ -184,11 +178,7 @@ func (c *messageColumns) reset() {
 	c.sourceTypes, c.sourceIDs, c.sourceVersions = c.sourceTypes[:0], c.sourceIDs[:0], c.sourceVersions[:0]
 }
 
-func (c *messageColumns) add(m *envelope.Message) error {
-	metadata, err := metadataText(&m.Metadata)
-	if err != nil {
-		return err
-	}
+func (c *messageColumns) add(m *envelope.Message) {
 	c.slots, c.kinds = append(c.slots, int16(m.Slot())), append(c.kinds, int16(m.Kind))
 	c.ids, c.names = append(c.ids, m.ID), append(c.names, m.Name)
 	c.destinations, c.keys = append(c.destinations, m.Destination), append(c.keys, m.Key)
@@ -196,8 +186,7 @@ func (c *messageColumns) add(m *envelope.Message) error {
 	c.data, c.times = append(c.data, notNull(m.Data)), append(c.times, micros(m.Time))
 	c.sourceTypes, c.sourceIDs = append(c.sourceTypes, m.Source.Type), append(c.sourceIDs, m.Source.ID)
 	c.sourceVersions = append(c.sourceVersions, int64(m.SourceVersion))
-	c.metadata = append(c.metadata, metadata)
-	return nil
+	c.metadata = append(c.metadata, metadataText(&m.Metadata))
 }
 
 func (c *messageColumns) encode(p *params) {
@@ -254,17 +243,22 @@ func (c *snapshotColumns) encode(p *params) {
 	p.moments(c.times)
 }
 
+// ownBatch is the id by which receipts know their batch, nil if its events have
+// it.
+func ownBatch(b *journal.Batch) []byte {
+	if len(b.Appends) > 0 {
+		return nil
+	}
+	return b.ID[:]
+}
+
 // metadataText is the stored form, nil for none.
-func metadataText(m *envelope.Metadata) (*string, error) {
+func metadataText(m *envelope.Metadata) *string {
 	if m.IsZero() {
-		return nil, nil
+		return nil
 	}
-	encoded, err := json.Marshal(m)
-	if err != nil {
-		return nil, err
-	}
-	text := string(encoded)
-	return &text, nil
+	text := string(m.AppendJSON(nil))
+	return &text
 }
 
 // notNull makes an empty bytea of nil, which would be NULL.

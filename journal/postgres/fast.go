@@ -182,7 +182,7 @@ func (g *fastGroup) newUnit(s envelope.Stream, expected uint64) *unit {
 
 // arrange sorts the units, as everybody does who locks heads, and lays out the
 // statement's parameters.
-func (g *fastGroup) arrange() error {
+func (g *fastGroup) arrange() {
 	slices.SortFunc(g.sorted, func(a, b *unit) int { return a.stream.Compare(b.stream) })
 	g.heads.reset()
 	g.events.reset()
@@ -197,17 +197,13 @@ func (g *fastGroup) arrange() error {
 			b := rt.item.Value.batch
 			last = b.ID[:]
 			for i := range b.Appends {
-				if err := g.events.add(b.ID[:], &b.Appends[i]); err != nil {
-					return err
-				}
+				g.events.add(b.ID[:], &b.Appends[i])
 			}
 			for i := range b.Receipts {
-				g.replies.add(b.ID[:], &b.Receipts[i], now)
+				g.replies.add(ownBatch(b), &b.Receipts[i], now)
 			}
 			for i := range b.Messages {
-				if err := g.outbox.add(&b.Messages[i]); err != nil {
-					return err
-				}
+				g.outbox.add(&b.Messages[i])
 				g.unitType = append(g.unitType, u.stream.Type)
 				g.unitID = append(g.unitID, u.stream.ID)
 			}
@@ -217,7 +213,6 @@ func (g *fastGroup) arrange() error {
 			g.snaps.add(u.snapshot)
 		}
 	}
-	return nil
 }
 
 // allPassed notes that all units are stored, their events in one transaction,

@@ -15,10 +15,8 @@ import (
 // that passed. What did not pass comes before the rest of the slow step.
 func (l *lane) commitFast() {
 	g := &l.fast
-	err := g.arrange()
-	if err == nil {
-		err = l.runFast(g)
-	}
+	g.arrange()
+	err := l.runFast(g)
 	var left []*member
 	switch {
 	case err == nil:

@@ -72,7 +72,7 @@ CREATE TABLE receipts (
     type    text        NOT NULL COLLATE "C",
     id      text        NOT NULL COLLATE "C",
     command text        NOT NULL COLLATE "C",
-    batch   bytea       NOT NULL,
+    batch   bytea,                -- 16 bytes; NULL if the batch wrote events, which have it
     version bigint      NOT NULL, -- 64 bits, as a signed number
     codec   text        NOT NULL,
     reply   bytea       NOT NULL,
@@ -87,7 +87,7 @@ CREATE INDEX receipts_by_age ON receipts (stored);
 CREATE TABLE inbox (
     consumer text        NOT NULL COLLATE "C",
     message  text        NOT NULL COLLATE "C",
-    batch    bytea       NOT NULL,
+    batch    bytea,                -- 16 bytes; NULL if the batch wrote events, which have it
     version  bigint      NOT NULL, -- 64 bits, as a signed number
     codec    text        NOT NULL,
     reply    bytea       NOT NULL,
