@@ -40,10 +40,10 @@ func (c *headColumns) add(s envelope.Stream, version, events uint64, batch []byt
 }
 
 func (c *headColumns) encode(p *params) {
-	p.texts(c.types)
+	p.sharedTexts(c.types)
 	p.texts(c.ids)
 	p.bigints(c.versions)
-	p.bigints(c.events)
+	p.sharedBigints(c.events)
 	p.blobs(c.batches)
 }
 
@@ -90,15 +90,15 @@ func (c *eventColumns) add(batch []byte, a *journal.Append) {
 }
 
 func (c *eventColumns) encode(p *params) {
-	p.texts(c.types)
+	p.sharedTexts(c.types)
 	p.texts(c.ids)
 	p.bigints(c.versions)
 	p.smallints(c.slices)
 	p.blobs(c.batches)
 	p.moments(c.times)
-	p.texts(c.names)
-	p.bigints(c.schemas)
-	p.texts(c.codecs)
+	p.sharedTexts(c.names)
+	p.sharedBigints(c.schemas)
+	p.sharedTexts(c.codecs)
 	p.blobs(c.data)
 	p.nullableTexts(c.metadata)
 }
@@ -140,15 +140,15 @@ func (c *receiptColumns) add(batch []byte, r *envelope.Receipt, now int64) {
 }
 
 func (c *receiptColumns) encode(p *params) {
-	p.texts(c.types)
+	p.sharedTexts(c.types)
 	p.texts(c.ids)
 	p.texts(c.commands)
 	p.blobs(c.batches)
 	p.bigints(c.versions)
-	p.texts(c.codecs)
+	p.sharedTexts(c.codecs)
 	p.blobs(c.replies)
 	p.moments(c.times)
-	p.bigints(c.stored)
+	p.sharedBigints(c.stored)
 }
 
 func (c *receiptColumns) args(to []any) []any {
@@ -192,15 +192,15 @@ func (c *messageColumns) add(m *envelope.Message) {
 func (c *messageColumns) encode(p *params) {
 	p.smallints(c.slots)
 	p.texts(c.ids)
-	p.smallints(c.kinds)
-	p.texts(c.names)
-	p.texts(c.destinations)
-	p.texts(c.keys)
-	p.texts(c.contentTypes)
-	p.texts(c.codecs)
+	p.sharedSmallints(c.kinds)
+	p.sharedTexts(c.names)
+	p.sharedTexts(c.destinations)
+	p.sharedTexts(c.keys)
+	p.sharedTexts(c.contentTypes)
+	p.sharedTexts(c.codecs)
 	p.blobs(c.data)
 	p.moments(c.times)
-	p.texts(c.sourceTypes)
+	p.sharedTexts(c.sourceTypes)
 	p.texts(c.sourceIDs)
 	p.bigints(c.sourceVersions)
 	p.nullableTexts(c.metadata)

@@ -137,7 +137,7 @@ func (g *fastGroup) encode(careful bool, expired int64) (parts int) {
 		parts |= withMessages
 		g.outbox.encode(p)
 		if careful {
-			p.texts(g.unitType)
+			p.sharedTexts(g.unitType)
 			p.texts(g.unitID)
 		}
 	}

@@ -21,11 +21,18 @@ func (p *params) reset() { p.buf, p.ends = p.buf[:0], p.ends[:0] }
 
 func (p *params) end() { p.ends = append(p.ends, len(p.buf)) }
 
+// nothing is NULL.
+func (p *params) nothing() { p.ends = append(p.ends, -1) }
+
 // values are all parameters, until the next reset.
 func (p *params) values() [][]byte {
 	p.list = p.list[:0]
 	begin := 0
 	for _, end := range p.ends {
+		if end < 0 {
+			p.list = append(p.list, nil)
+			continue
+		}
 		p.list = append(p.list, p.buf[begin:end:end])
 		begin = end
 	}
@@ -77,7 +84,11 @@ func (p *params) texts(all []string) {
 	p.end()
 }
 
+// nullableTexts leaves out what is NULL at the end.
 func (p *params) nullableTexts(all []*string) {
+	for len(all) > 0 && all[len(all)-1] == nil {
+		all = all[:len(all)-1]
+	}
 	p.array(pgtype.TextOID, len(all), 1)
 	for _, v := range all {
 		if v == nil {
@@ -90,8 +101,11 @@ func (p *params) nullableTexts(all []*string) {
 	p.end()
 }
 
-// blobs takes nil as NULL.
+// blobs takes nil as NULL, and leaves out what is NULL at the end.
 func (p *params) blobs(all [][]byte) {
+	for len(all) > 0 && all[len(all)-1] == nil {
+		all = all[:len(all)-1]
+	}
 	p.array(pgtype.ByteaOID, len(all), 1)
 	for _, v := range all {
 		if v == nil {
@@ -102,6 +116,50 @@ func (p *params) blobs(all [][]byte) {
 		p.buf = append(p.buf, v...)
 	}
 	p.end()
+}
+
+// A column of sharedRows with a *: an array, and the value that all rows have.
+
+func (p *params) sharedTexts(all []string) {
+	if !alike(all) {
+		p.texts(all)
+		p.nothing()
+		return
+	}
+	p.texts(nil)
+	p.buf = append(p.buf, all[0]...)
+	p.end()
+}
+
+func (p *params) sharedBigints(all []int64) {
+	if !alike(all) {
+		p.bigints(all)
+		p.nothing()
+		return
+	}
+	p.bigints(nil)
+	p.bigint(all[0])
+}
+
+func (p *params) sharedSmallints(all []int16) {
+	if !alike(all) {
+		p.smallints(all)
+		p.nothing()
+		return
+	}
+	p.smallints(nil)
+	p.buf = binary.BigEndian.AppendUint16(p.buf, uint16(all[0]))
+	p.end()
+}
+
+// alike reports whether there is a value that all have.
+func alike[T comparable](all []T) bool {
+	for i := range all {
+		if all[i] != all[0] {
+			return false
+		}
+	}
+	return len(all) > 0
 }
 
 // serverEpoch is the server's, 2000-01-01, in microseconds since 1970.

@@ -22,6 +22,7 @@ func TestParamsAreTheDriversBytes(t *testing.T) {
 	}{
 		{"Texts", func(p *params) { p.texts([]string{"a", "", "äöü"}) }, pgtype.TextArrayOID, []string{"a", "", "äöü"}},
 		{"NoTexts", func(p *params) { p.texts(nil) }, pgtype.TextArrayOID, []string{}},
+		{"NullsAtTheEnd", func(p *params) { p.nullableTexts([]*string{nil, &text, nil, nil}) }, pgtype.TextArrayOID, []*string{nil, &text}},
 		{"Null", func(p *params) { p.nullableTexts([]*string{nil, &text}) }, pgtype.TextArrayOID, []*string{nil, &text}},
 		{"Blobs", func(p *params) { p.blobs([][]byte{{1, 2}, nil, {}}) }, pgtype.ByteaArrayOID, [][]byte{{1, 2}, nil, {}}},
 		{"Bigints", func(p *params) { p.bigints([]int64{-1, 0, 1 << 62}) }, pgtype.Int8ArrayOID, []int64{-1, 0, 1 << 62}},
@@ -42,6 +43,30 @@ func TestParamsAreTheDriversBytes(t *testing.T) {
 			require.Equal(t, want, p.values()[0])
 		})
 	}
+}
+
+func TestSharedValuesAreSentOnce(t *testing.T) {
+	t.Parallel()
+	var p params
+	p.sharedTexts([]string{"a", "a"})
+	p.sharedTexts([]string{"", ""})
+	p.sharedTexts([]string{"a", "b"})
+	p.sharedTexts(nil)
+	p.sharedBigints([]int64{7})
+	p.sharedSmallints([]int16{1, 2})
+	v := p.values()
+	require.Len(t, v, 12)
+	array := func(encode func(*params)) []byte { var p params; encode(&p); return p.values()[0] }
+	require.Equal(t, array(func(p *params) { p.texts(nil) }), v[0])
+	require.Equal(t, "a", string(v[1]))
+	require.NotNil(t, v[3], "empty, not NULL")
+	require.Empty(t, v[3])
+	require.Equal(t, array(func(p *params) { p.texts([]string{"a", "b"}) }), v[4])
+	require.Nil(t, v[5])
+	require.Nil(t, v[7])
+	require.Equal(t, []byte{0, 0, 0, 0, 0, 0, 0, 7}, v[9])
+	require.Equal(t, array(func(p *params) { p.smallints([]int16{1, 2}) }), v[10])
+	require.Nil(t, v[11])
 }
 
 func TestBigintsAreRead(t *testing.T) {

@@ -30,11 +30,12 @@ const (
 	outboxNames   = "slot, message, kind, name, destination, key, content_type, codec, data, time, source_type, source_id, source_version, metadata"
 	snapshotNames = "type, id, version, schema, fingerprint, codec, data, time"
 
-	headTypes     = "text,text,bigint,bigint,bytea"
-	eventTypes    = "text,text,bigint,smallint,bytea,timestamptz,text,bigint,text,bytea,text"
-	receiptTypes  = "text,text,text,bytea,bigint,text,bytea,timestamptz,bigint"
+	// One with a * is mostly the same in all rows: see sharedRows.
+	headTypes     = "text*,text,bigint,bigint*,bytea"
+	eventTypes    = "text*,text,bigint,smallint,bytea,timestamptz,text*,bigint*,text*,bytea,text"
+	receiptTypes  = "text*,text,text,bytea,bigint,text*,bytea,timestamptz,bigint*"
 	inboxTypes    = "text,text,bytea,bigint,text,bytea,timestamptz,bigint"
-	outboxTypes   = "smallint,text,smallint,text,text,text,text,text,bytea,timestamptz,text,text,bigint,text"
+	outboxTypes   = "smallint,text,smallint*,text*,text*,text*,text*,text*,bytea,timestamptz,text*,text,bigint,text"
 	snapshotTypes = "text,text,bigint,bigint,bigint,text,bytea,timestamptz"
 )
 
@@ -46,13 +47,35 @@ func rowsOf(first int, types string) string {
 		if i > 0 {
 			b.WriteString(", ")
 		}
-		fmt.Fprintf(&b, "$%d::%s[]", first+i, typ)
+		fmt.Fprintf(&b, "$%d::%s[]", first+i, strings.TrimSuffix(typ, "*"))
 	}
 	b.WriteString(") WITH ORDINALITY")
 	return b.String()
 }
 
-func width(types string) int { return strings.Count(types, ",") + 1 }
+// sharedRows is the parameters from $first on as rows with names, and with ord.
+// A column whose type has a * is two parameters, an array and the value of all
+// rows: the array is empty or the value NULL. Of other arrays the NULLs at the
+// end may be missing. A value that is not sent again for each row costs neither
+// side anything, and most columns are alike in most groups.
+func sharedRows(first int, names, types string) (rows string, next int) {
+	var arrays, aliases, columns []string
+	n := first
+	for i, typ := range strings.Split(types, ",") {
+		name := strings.Split(names, ", ")[i]
+		typ, shared := strings.CutSuffix(typ, "*")
+		arrays, aliases = append(arrays, fmt.Sprintf("$%d::%s[]", n, typ)), append(aliases, "its_"+name)
+		n++
+		if !shared {
+			columns = append(columns, fmt.Sprintf("its_%[1]s AS %[1]s", name))
+			continue
+		}
+		columns = append(columns, fmt.Sprintf("coalesce(its_%[1]s, $%[2]d::%[3]s) AS %[1]s", name, n, typ))
+		n++
+	}
+	return fmt.Sprintf("(SELECT %s, ord FROM unnest(%s) WITH ORDINALITY AS a(%s, ord))", strings.Join(columns, ", "),
+		strings.Join(arrays, ", "), strings.Join(aliases, ", ")), n
+}
 
 // prefixed is names, each with a prefix: "r.type, r.id".
 func prefixed(prefix, names string) string {
@@ -88,22 +111,21 @@ const (
 // stored NULL, which fails the whole statement.
 func (s *statements) fast(parts int) string {
 	n := 1
-	params := func(types string) (rows string) {
-		rows = rowsOf(n, types)
-		n += width(types)
+	params := func(names, types string) (rows string) {
+		rows, n = sharedRows(n, names, types)
 		return rows
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "WITH unit AS (SELECT * FROM %s AS u(%s, ord))", params(headTypes), headNames)
-	events := params(eventTypes)
+	fmt.Fprintf(&b, "WITH unit AS %s", params(headNames, headTypes))
+	events := params(eventNames, eventTypes)
 	fresh, cut := "", 0
 	if parts&withReceipts != 0 {
-		receipts := params(receiptTypes)
+		receipts := params(receiptNames, receiptTypes)
 		cut = n
 		n++
-		fmt.Fprintf(&b, `, receipt AS (SELECT * FROM %s AS r(%s, ord)),
+		fmt.Fprintf(&b, `, receipt AS %s,
 			known AS MATERIALIZED (SELECT r.type, r.id FROM receipt r WHERE (SELECT x.stored FROM %s x
-				WHERE %s AND x.command = r.command COLLATE "C") > $%d)`, receipts, receiptNames, s.table("receipts"), on("x", "r"), cut)
+				WHERE %s AND x.command = r.command COLLATE "C") > $%d)`, receipts, s.table("receipts"), on("x", "r"), cut)
 		fresh = " AND NOT EXISTS (SELECT FROM known k WHERE k.type = u.type AND k.id = u.id)"
 	}
 	fmt.Fprintf(&b, `, gate AS (
@@ -117,7 +139,7 @@ func (s *statements) fast(parts int) string {
 		WHERE h.version = excluded.version - excluded.events
 		RETURNING h.type, h.id, h.version)`, s.table("heads"), headNames, on("x", "u"), fresh)
 	fmt.Fprintf(&b, `, event AS (
-		INSERT INTO %s (%s) SELECT %s FROM %s AS r(%[2]s, ord) JOIN gate g ON %[5]s ORDER BY r.ord
+		INSERT INTO %s (%s) SELECT %s FROM %s AS r JOIN gate g ON %s ORDER BY r.ord
 		RETURNING type, id, version, xid, position)`, s.table("events"), eventNames, prefixed("r.", eventNames), events, on("g", "r"))
 	if parts&withReceipts != 0 {
 		fmt.Fprintf(&b, `, storedreceipt AS (
@@ -125,15 +147,15 @@ func (s *statements) fast(parts int) string {
 		%s)`, s.table("receipts"), receiptNames, prefixed("r.", receiptNames), on("g", "r"), replaceExpired("type, id, command", fmt.Sprint("$", cut)))
 	}
 	if parts&withMessages != 0 {
-		messages := params(outboxTypes + ",text,text")
+		messages := params(outboxNames+", type, id", outboxTypes+",text*,text")
 		fmt.Fprintf(&b, `, message AS (
-		INSERT INTO %s (%s) SELECT %s FROM %s AS m(%[2]s, type, id, ord) JOIN gate g ON %[5]s ORDER BY m.ord)`,
+		INSERT INTO %s (%s) SELECT %s FROM %s AS m JOIN gate g ON %s ORDER BY m.ord)`,
 			s.table("outbox"), outboxNames, prefixed("m.", outboxNames), messages, on("g", "m"))
 	}
 	if parts&withSnapshots != 0 {
 		fmt.Fprintf(&b, `, snapshot AS (
-		INSERT INTO %s AS s (%s) SELECT %s FROM %s AS r(%[2]s, ord) JOIN gate g ON %[5]s ORDER BY r.ord
-		%[6]s)`, s.table("snapshots"), snapshotNames, prefixed("r.", snapshotNames), params(snapshotTypes), on("g", "r"), replaceOlder)
+		INSERT INTO %s AS s (%s) SELECT %s FROM %s AS r JOIN gate g ON %s ORDER BY r.ord
+		%s)`, s.table("snapshots"), snapshotNames, prefixed("r.", snapshotNames), params(snapshotNames, snapshotTypes), on("g", "r"), replaceOlder)
 	}
 	b.WriteString(" SELECT type, id, version, xid, position FROM event")
 	if parts&withAsserts != 0 {
@@ -153,25 +175,27 @@ func (s *statements) fast(parts int) string {
 func (s *statements) eager(parts int) string {
 	n := 1
 	var b strings.Builder
+	params := func(names, types string) (rows string) {
+		rows, n = sharedRows(n, names, types)
+		return rows
+	}
 	insert := func(as, name, names, types, more string) {
 		fmt.Fprintf(&b, `, %s AS (
-		INSERT INTO %s AS s (%s) SELECT %s FROM %s AS r(%[3]s, ord) WHERE (SELECT passed FROM gated) ORDER BY r.ord %[6]s)`,
-			as, s.table(name), names, prefixed("r.", names), rowsOf(n, types), more)
-		n += width(types)
+		INSERT INTO %s AS s (%s) SELECT %s FROM %s AS r WHERE (SELECT passed FROM gated) ORDER BY r.ord %s)`,
+			as, s.table(name), names, prefixed("r.", names), params(names, types), more)
 	}
 	fmt.Fprintf(&b, `WITH gate AS (
 		INSERT INTO %s AS h (%s)
 		SELECT u.type, u.id, CASE WHEN u.version = u.events THEN u.version ELSE -u.version END, u.events, u.batch
-		FROM %s AS u(%[2]s, ord) ORDER BY u.ord
+		FROM %s AS u ORDER BY u.ord
 		ON CONFLICT (type, id) DO UPDATE SET version = abs(excluded.version),
 			events = CASE WHEN excluded.events > 0 THEN excluded.events ELSE h.events END,
 			batch = CASE WHEN excluded.events > 0 THEN excluded.batch ELSE h.batch END
 		WHERE h.version = abs(excluded.version) - excluded.events
 		RETURNING h.version), gated AS MATERIALIZED (
-		SELECT CASE WHEN count(*) FILTER (WHERE version > 0) = cardinality($1) THEN true
+		SELECT CASE WHEN count(*) FILTER (WHERE version > 0) = cardinality($3) THEN true
 			ELSE ('only ' || count(*) || ' of a group of streams are where they were: it is stored with care')::boolean END AS passed FROM gate)`,
-		s.table("heads"), headNames, rowsOf(1, headTypes))
-	n += width(headTypes)
+		s.table("heads"), headNames, params(headNames, headTypes)) // $3: the ids
 	insert("event", "events", eventNames, eventTypes, "RETURNING xid, position")
 	if parts&withReceipts != 0 {
 		insert("receipt", "receipts", receiptNames, receiptTypes, "")
