@@ -298,9 +298,9 @@ func newStatements(table func(string) string) statements {
 	s.loadPage = page("$3", "AND version <= $4", 5)
 	s.loadFrom = page("greatest($3, "+first+")", "", 4)
 	s.loadLatest = page("greatest("+snapped+", "+first+")", "", 3)
-	s.readPage = fmt.Sprintf(`SELECT %s, type, id, xid FROM (SELECT *, sum(octet_length(data)) OVER (ORDER BY xid, position) AS sofar
+	s.readPage = fmt.Sprintf(`SELECT %s%s FROM (SELECT *, sum(octet_length(data)) OVER (ORDER BY xid, position) AS sofar
 			FROM (SELECT * FROM %s WHERE (xid, position) > ($1, $2) AND xid < $3 ORDER BY xid, position LIMIT $4) e) e
-		WHERE sofar - octet_length(data) < $5 ORDER BY xid, position`, recordColumns, events)
+		WHERE sofar - octet_length(data) < $5 ORDER BY xid, position`, recordColumns, streamColumns, events)
 	s.readSlices = strings.Replace(s.readPage, "AND xid < $3", "AND xid < $3 AND slice >= $6 AND slice < $7", 1)
 
 	s.bound = fmt.Sprintf(`SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint + xid_offset,
