@@ -108,7 +108,7 @@ func TestMetadataJSON(t *testing.T) {
 }
 
 func FuzzMetadataJSON(f *testing.F) {
-	for _, seed := range []string{`{}`, `null`, `{"tenant":"acme","command_id":"1"}`, `{"command_id":"","":""}`, `{"a":"\ud800"}`} {
+	for _, seed := range []string{`{}`, `null`, `{"tenant":"acme","command_id":"1"}`, `{"command_id":"","":""}`, `{"a":"\ud800"}`, `{"z<\u00e4":"\"\\&\u2028\n","a":"é"}`} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -118,6 +118,13 @@ func FuzzMetadataJSON(f *testing.F) {
 		}
 		again, err := json.Marshal(m)
 		require.NoError(t, err)
+		flat := map[string]string{}
+		for key, value := range m.All() {
+			flat[key] = value
+		}
+		want, err := json.Marshal(flat)
+		require.NoError(t, err)
+		require.Equal(t, string(want), string(m.AppendJSON(nil)), "as encoding/json writes the map")
 		var back envelope.Metadata
 		require.NoError(t, json.Unmarshal(again, &back))
 		require.Equal(t, maps.Collect(m.All()), maps.Collect(back.All()))

@@ -1,7 +1,6 @@
 package postgres
 
 import (
-	"encoding/json"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgtype"
@@ -20,7 +19,8 @@ type (
 )
 
 // The parameters of statements that store many rows: a slice for each column.
-// Their memory is used again for the next group.
+// Their memory is used again for the next group. The fast step encodes them by
+// itself, the slow one leaves that to the driver.
 
 type headColumns struct {
 	types, ids       []string
@@ -37,6 +37,14 @@ func (c *headColumns) add(s envelope.Stream, version, events uint64, batch []byt
 	c.types, c.ids = append(c.types, s.Type), append(c.ids, s.ID)
 	c.versions, c.events = append(c.versions, int64(version)), append(c.events, int64(events))
 	c.batches = append(c.batches, batch)
+}
+
+func (c *headColumns) encode(p *params) {
+	p.sharedTexts(c.types)
+	p.texts(c.ids)
+	p.bigints(c.versions)
+	p.sharedBigints(c.events)
+	p.blobs(c.batches)
 }
 
 func (c *headColumns) args(to []any) []any {
@@ -63,14 +71,10 @@ func (c *eventColumns) reset() {
 	c.batches, c.data, c.metadata = c.batches[:0], c.data[:0], c.metadata[:0]
 }
 
-func (c *eventColumns) add(batch []byte, a *journal.Append) error {
+func (c *eventColumns) add(batch []byte, a *journal.Append) {
 	slice := int16(a.Stream.Slice())
 	for i := range a.Records {
 		rec := &a.Records[i]
-		metadata, err := metadataText(&rec.Metadata)
-		if err != nil {
-			return err
-		}
 		c.types, c.ids = append(c.types, a.Stream.Type), append(c.ids, a.Stream.ID)
 		c.versions = append(c.versions, int64(rec.Version))
 		c.slices = append(c.slices, slice)
@@ -80,10 +84,23 @@ func (c *eventColumns) add(batch []byte, a *journal.Append) error {
 		c.schemas = append(c.schemas, int64(rec.Schema))
 		c.codecs = append(c.codecs, rec.Codec)
 		c.data = append(c.data, notNull(rec.Data))
-		c.metadata = append(c.metadata, metadata)
+		c.metadata = append(c.metadata, metadataText(&rec.Metadata))
 		batch = nil
 	}
-	return nil
+}
+
+func (c *eventColumns) encode(p *params) {
+	p.sharedTexts(c.types)
+	p.texts(c.ids)
+	p.bigints(c.versions)
+	p.smallints(c.slices)
+	p.blobs(c.batches)
+	p.moments(c.times)
+	p.sharedTexts(c.names)
+	p.sharedBigints(c.schemas)
+	p.sharedTexts(c.codecs)
+	p.blobs(c.data)
+	p.nullableTexts(c.metadata)
 }
 
 func (c *eventColumns) args(to []any) []any {
@@ -122,6 +139,18 @@ func (c *receiptColumns) add(batch []byte, r *envelope.Receipt, now int64) {
 	c.stored = append(c.stored, now)
 }
 
+func (c *receiptColumns) encode(p *params) {
+	p.sharedTexts(c.types)
+	p.texts(c.ids)
+	p.texts(c.commands)
+	p.blobs(c.batches)
+	p.bigints(c.versions)
+	p.sharedTexts(c.codecs)
+	p.blobs(c.replies)
+	p.moments(c.times)
+	p.sharedBigints(c.stored)
+}
+
 func (c *receiptColumns) args(to []any) []any {
 	return append(to, c.types, c.ids, c.commands, blobs(c.batches), c.versions, c.codecs, blobs(c.replies), moments(c.times), c.stored)
 }
@@ -149,11 +178,7 @@ func (c *messageColumns) reset() {
 	c.sourceTypes, c.sourceIDs, c.sourceVersions = c.sourceTypes[:0], c.sourceIDs[:0], c.sourceVersions[:0]
 }
 
-func (c *messageColumns) add(m *envelope.Message) error {
-	metadata, err := metadataText(&m.Metadata)
-	if err != nil {
-		return err
-	}
+func (c *messageColumns) add(m *envelope.Message) {
 	c.slots, c.kinds = append(c.slots, int16(m.Slot())), append(c.kinds, int16(m.Kind))
 	c.ids, c.names = append(c.ids, m.ID), append(c.names, m.Name)
 	c.destinations, c.keys = append(c.destinations, m.Destination), append(c.keys, m.Key)
@@ -161,8 +186,24 @@ func (c *messageColumns) add(m *envelope.Message) error {
 	c.data, c.times = append(c.data, notNull(m.Data)), append(c.times, micros(m.Time))
 	c.sourceTypes, c.sourceIDs = append(c.sourceTypes, m.Source.Type), append(c.sourceIDs, m.Source.ID)
 	c.sourceVersions = append(c.sourceVersions, int64(m.SourceVersion))
-	c.metadata = append(c.metadata, metadata)
-	return nil
+	c.metadata = append(c.metadata, metadataText(&m.Metadata))
+}
+
+func (c *messageColumns) encode(p *params) {
+	p.smallints(c.slots)
+	p.texts(c.ids)
+	p.sharedSmallints(c.kinds)
+	p.sharedTexts(c.names)
+	p.sharedTexts(c.destinations)
+	p.sharedTexts(c.keys)
+	p.sharedTexts(c.contentTypes)
+	p.sharedTexts(c.codecs)
+	p.blobs(c.data)
+	p.moments(c.times)
+	p.sharedTexts(c.sourceTypes)
+	p.texts(c.sourceIDs)
+	p.bigints(c.sourceVersions)
+	p.nullableTexts(c.metadata)
 }
 
 func (c *messageColumns) args(to []any) []any {
@@ -191,21 +232,33 @@ func (c *snapshotColumns) add(s *snapshot.Snapshot) {
 	c.data, c.times = append(c.data, notNull(s.Data)), append(c.times, micros(s.Time))
 }
 
-func (c *snapshotColumns) args(to []any) []any {
-	return append(to, c.types, c.ids, c.versions, c.schemas, c.fingerprints, c.codecs, blobs(c.data), moments(c.times))
+func (c *snapshotColumns) encode(p *params) {
+	p.texts(c.types)
+	p.texts(c.ids)
+	p.bigints(c.versions)
+	p.bigints(c.schemas)
+	p.bigints(c.fingerprints)
+	p.texts(c.codecs)
+	p.blobs(c.data)
+	p.moments(c.times)
+}
+
+// ownBatch is the id by which receipts know their batch, nil if its events have
+// it.
+func ownBatch(b *journal.Batch) []byte {
+	if len(b.Appends) > 0 {
+		return nil
+	}
+	return b.ID[:]
 }
 
 // metadataText is the stored form, nil for none.
-func metadataText(m *envelope.Metadata) (*string, error) {
+func metadataText(m *envelope.Metadata) *string {
 	if m.IsZero() {
-		return nil, nil
+		return nil
 	}
-	encoded, err := json.Marshal(m)
-	if err != nil {
-		return nil, err
-	}
-	text := string(encoded)
-	return &text, nil
+	text := string(m.AppendJSON(nil))
+	return &text
 }
 
 // notNull makes an empty bytea of nil, which would be NULL.

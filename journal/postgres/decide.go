@@ -45,7 +45,8 @@ func (t *transaction) decide(m *member) error {
 			return err
 		}
 	}
-	return t.note(m)
+	t.note(m)
+	return nil
 }
 
 // isStored reports whether b was stored when it was submitted before.
@@ -106,14 +107,12 @@ func (t *transaction) checkRow(w *rowWrite) error {
 }
 
 // note adds what m writes to the transaction.
-func (t *transaction) note(m *member) error {
+func (t *transaction) note(m *member) {
 	b, c := m.batch(), t.columns
 	t.stored[b.ID] = true
 	for i := range b.Appends {
 		a := &b.Appends[i]
-		if err := c.events.add(b.ID[:], a); err != nil {
-			return err
-		}
+		c.events.add(b.ID[:], a)
 		for range a.Records {
 			t.appended = append(t.appended, m)
 		}
@@ -126,18 +125,16 @@ func (t *transaction) note(m *member) error {
 	for i := range b.Receipts {
 		r := b.Receipts[i]
 		if r.IsMessage() {
-			c.inbox.add(b.ID[:], &r, t.now)
+			c.inbox.add(ownBatch(b), &r, t.now)
 		} else {
-			c.replies.add(b.ID[:], &r, t.now)
+			c.replies.add(ownBatch(b), &r, t.now)
 		}
 		r.Time = micros(r.Time)
 		t.known[keyOf(&r)] = &knownReceipt{receipt: r, batch: b.ID}
 		t.receipts++
 	}
 	for i := range b.Messages {
-		if err := c.messages.add(&b.Messages[i]); err != nil {
-			return err
-		}
+		c.messages.add(&b.Messages[i])
 		t.messages[b.Messages[i].ID] = true
 	}
 	for i := range m.rows {
@@ -155,7 +152,6 @@ func (t *transaction) note(m *member) error {
 	if len(b.Appends)+len(b.Receipts)+len(b.Messages)+len(b.Rows) > 0 {
 		t.writing = append(t.writing, m)
 	}
-	return nil
 }
 
 // noteSnapshots comes after the appends: each snapshot is measured with the head

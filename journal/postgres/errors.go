@@ -69,6 +69,7 @@ const (
 	codePrivilege      = "42501"
 	codeLockTimeout    = "55P03"
 	codeReadOnly       = "25006"
+	codeNotBoolean     = "22P02" // invalid text representation
 	codeUndefinedTable = "42P01"
 	codeInvalidSchema  = "3F000"
 )

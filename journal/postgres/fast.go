@@ -25,6 +25,7 @@ type fastGroup struct {
 	snaps    snapshotColumns
 	unitType []string // of the outbox' rows: whose gate they are behind
 	unitID   []string
+	params   params
 }
 
 // unit is what shares one gate: batches of one stream of which each expects the
@@ -181,7 +182,7 @@ func (g *fastGroup) newUnit(s envelope.Stream, expected uint64) *unit {
 
 // arrange sorts the units, as everybody does who locks heads, and lays out the
 // statement's parameters.
-func (g *fastGroup) arrange() error {
+func (g *fastGroup) arrange() {
 	slices.SortFunc(g.sorted, func(a, b *unit) int { return a.stream.Compare(b.stream) })
 	g.heads.reset()
 	g.events.reset()
@@ -196,17 +197,13 @@ func (g *fastGroup) arrange() error {
 			b := rt.item.Value.batch
 			last = b.ID[:]
 			for i := range b.Appends {
-				if err := g.events.add(b.ID[:], &b.Appends[i]); err != nil {
-					return err
-				}
+				g.events.add(b.ID[:], &b.Appends[i])
 			}
 			for i := range b.Receipts {
-				g.replies.add(b.ID[:], &b.Receipts[i], now)
+				g.replies.add(ownBatch(b), &b.Receipts[i], now)
 			}
 			for i := range b.Messages {
-				if err := g.outbox.add(&b.Messages[i]); err != nil {
-					return err
-				}
+				g.outbox.add(&b.Messages[i])
 				g.unitType = append(g.unitType, u.stream.Type)
 				g.unitID = append(g.unitID, u.stream.ID)
 			}
@@ -215,6 +212,34 @@ func (g *fastGroup) arrange() error {
 		if u.snapshot != nil {
 			g.snaps.add(u.snapshot)
 		}
+	}
+}
+
+// allPassed notes that all units are stored, their events in one transaction,
+// at positions that come as an array in the order of the events.
+func (g *fastGroup) allPassed(xid uint64, positions []byte) error {
+	for _, u := range g.sorted {
+		u.passed = true
+		u.results = append(u.results[:0], make([]journal.Result, len(u.routes))...)
+	}
+	if len(g.events.types) == 0 && positions == nil {
+		return nil
+	}
+	of, at, left := 0, -1, 0 // the batch of the event that comes next, and its events
+	n, ok := bigintsOf(positions, func(_ int, position int64) {
+		for left == 0 && of < len(g.sorted) {
+			if at++; at == len(g.sorted[of].routes) {
+				of, at = of+1, -1
+				continue
+			}
+			left = g.sorted[of].routes[at].item.Events
+		}
+		if left--; left == 0 {
+			g.sorted[of].results[at].Position = journal.Position{Epoch: xid, Seq: uint64(position)}
+		}
+	})
+	if !ok || n != len(g.events.types) {
+		return corrupt("the server stored %d of %d events", n, len(g.events.types))
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/troupe-go/troupe/journal"
 )
@@ -14,10 +15,8 @@ import (
 // that passed. What did not pass comes before the rest of the slow step.
 func (l *lane) commitFast() {
 	g := &l.fast
-	err := g.arrange()
-	if err == nil {
-		err = l.runFast(g)
-	}
+	g.arrange()
+	err := l.runFast(g)
 	var left []*member
 	switch {
 	case err == nil:
@@ -61,41 +60,92 @@ func (l *lane) commitFast() {
 	l.slow = append(left, l.slow...)
 }
 
+// carefulGroups is for how long a lane expects another group that not all units
+// of which pass, once there was one: other processes write to the same streams,
+// or a bus delivers commands again.
+const carefulGroups = 64
+
 // runFast sends the statement. After an error that is not an
 // ErrUnknownOutcome, nothing was stored.
 func (l *lane) runFast(g *fastGroup) error {
-	parts := 0
-	args := g.heads.args(nil)
-	args = g.events.args(args)
-	if g.asserts > 0 {
-		parts |= withAsserts
+	if l.careful == 0 {
+		err := l.send(g, false)
+		code := codeOf(err)
+		if errors.Is(err, journal.ErrUnknownOutcome) || code != codeNotBoolean && (code != codeUnique || g.receipts == 0) {
+			return err
+		}
+		l.careful = carefulGroups
 	}
-	if g.receipts > 0 {
-		parts |= withReceipts
-		args = append(g.replies.args(args), l.journal.opts.expired())
-	}
-	if g.messages > 0 {
-		parts |= withMessages
-		args = append(g.outbox.args(args), g.unitType, g.unitID)
-	}
-	if g.snapshots > 0 {
-		parts |= withSnapshots
-		args = g.snaps.args(args)
-	}
+	l.careful--
+	return l.send(g, true)
+}
+
+// send stores all units, or nothing if one does not pass; or with care, those
+// that pass.
+func (l *lane) send(g *fastGroup, careful bool) error {
+	text := l.journal.sql.forms(careful)[g.encode(careful, l.journal.opts.expired())]
 	conn, err := l.session.get()
 	if err != nil {
 		return err
 	}
 	ctx, cancel := l.deadline()
 	defer cancel()
-	rows, err := conn.Query(ctx, l.journal.sql.fast(parts), args...)
-	if err == nil {
-		err = g.read(rows)
+	statement, err := conn.Prepare(ctx, text, text) // once per connection
+	if err != nil {
+		if conn.IsClosed() {
+			l.session.drop()
+		}
+		return err
 	}
+	ctx, traced := l.session.trace(ctx, text)
+	rows := conn.PgConn().ExecStatement(ctx, statement, g.params.values(), binaryForm, binaryForm)
+	if careful {
+		err = g.read(rows)
+	} else {
+		err = g.readAll(rows)
+	}
+	tag, closed := rows.Close()
+	if closed != nil {
+		err = closed
+	}
+	traced(tag, err)
 	if err == nil {
 		return nil
 	}
 	return l.commitError(conn, err)
+}
+
+var binaryForm = []int16{pgx.BinaryFormatCode}
+
+// encode makes the parameters, and says which parts the statement has.
+func (g *fastGroup) encode(careful bool, expired int64) (parts int) {
+	p := &g.params
+	p.reset()
+	g.heads.encode(p)
+	g.events.encode(p)
+	if g.asserts > 0 {
+		parts |= withAsserts
+	}
+	if g.receipts > 0 {
+		parts |= withReceipts
+		g.replies.encode(p)
+		if careful {
+			p.bigint(expired)
+		}
+	}
+	if g.messages > 0 {
+		parts |= withMessages
+		g.outbox.encode(p)
+		if careful {
+			p.sharedTexts(g.unitType)
+			p.texts(g.unitID)
+		}
+	}
+	if g.snapshots > 0 {
+		parts |= withSnapshots
+		g.snaps.encode(p)
+	}
+	return parts
 }
 
 // commitError is the contract's error for what came in answer to a commit.
@@ -111,22 +161,40 @@ func (l *lane) commitError(conn *pgx.Conn, err error) error {
 	return fmt.Errorf("postgres: commit: %w: %w", journal.ErrUnknownOutcome, err)
 }
 
-// read reads what the statement stored.
-func (g *fastGroup) read(rows pgx.Rows) error {
-	defer rows.Close()
-	for rows.Next() {
-		v := rows.RawValues()
+// read reads which events were stored, and which gates were passed.
+func (g *fastGroup) read(rows *pgconn.ResultReader) error {
+	for rows.NextRow() {
+		v := rows.Values()
 		if len(v) != 5 || len(v[2]) != 8 || len(v[3]) != 8 || len(v[4]) != 8 {
-			return corrupt("the server's answer has another form than was asked for")
+			return otherForm()
 		}
 		position := journal.Position{Epoch: binary.BigEndian.Uint64(v[3]), Seq: binary.BigEndian.Uint64(v[4])}
 		if err := g.passed(v[0], v[1], binary.BigEndian.Uint64(v[2]), position); err != nil {
 			return err
 		}
 	}
-	rows.Close()
-	return rows.Err()
+	return nil
 }
+
+// readAll reads the one row that says that everything was stored, and where.
+func (g *fastGroup) readAll(rows *pgconn.ResultReader) error {
+	for rows.NextRow() {
+		v := rows.Values()
+		if len(v) != 3 || len(v[0]) != 8 && v[0] != nil {
+			return otherForm()
+		}
+		var xid uint64
+		if v[0] != nil {
+			xid = binary.BigEndian.Uint64(v[0])
+		}
+		if err := g.allPassed(xid, v[1]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func otherForm() error { return corrupt("the server's answer has another form than was asked for") }
 
 // failed logs a commit that failed.
 func (l *lane) failed(err error, batches int) {

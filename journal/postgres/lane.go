@@ -33,6 +33,7 @@ type lane struct {
 	answers []*route
 	fast    fastGroup
 	slow    []*member
+	careful int // groups that are stored with care
 }
 
 func newLane(r *router, n int) *lane {

@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"iter"
 	"math"
@@ -230,16 +229,12 @@ func (r *streamReader) gap(ctx context.Context) error {
 
 func (r *streamReader) scanPage(rows pgx.Rows) error {
 	r.records = nil // the former page belongs to whoever got its records
-	defer rows.Close()
-	for rows.Next() {
-		rec := envelope.Record{Stream: r.stream}
-		if err := scanRecord(rows, &rec); err != nil {
-			return err
-		}
-		r.records = append(r.records, rec)
+	if r.head > r.after {
+		r.records = make([]envelope.Record, 0, min(r.head-r.after, pageRecords))
 	}
-	rows.Close()
-	return rows.Err()
+	var err error
+	r.records, err = readRecords(rows, r.records, r.stream)
+	return err
 }
 
 // yieldAll yields the page that was read and all that follow.
@@ -272,30 +267,4 @@ func (r *streamReader) yieldAll(ctx context.Context, yield func(envelope.Record,
 			return
 		}
 	}
-}
-
-const recordColumns = "position, version, time, name, schema, codec, data, metadata, xid"
-
-// scanRecord reads recordColumns, and more behind them. Nothing in the record
-// shares memory with the driver.
-func scanRecord(rows pgx.Rows, rec *envelope.Record, more ...any) error {
-	var position, version, schema, xid int64
-	var metadata *string
-	dest := [12]any{&position, &version, &rec.Time, &rec.Name, &schema, &rec.Codec, &rec.Data, &metadata, &xid}
-	if err := rows.Scan(append(dest[:9], more...)...); err != nil {
-		return err
-	}
-	rec.Position = journal.Position{Epoch: uint64(xid), Seq: uint64(position)}
-	rec.Version, rec.Schema, rec.Time = uint64(version), uint32(schema), rec.Time.UTC()
-	return readMetadata(metadata, &rec.Metadata, rec.Position)
-}
-
-func readMetadata(text *string, into *envelope.Metadata, at any) error {
-	if text == nil {
-		return nil
-	}
-	if err := json.Unmarshal([]byte(*text), into); err != nil {
-		return corrupt("metadata at position %v: %v", at, err)
-	}
-	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
@@ -201,6 +202,28 @@ func TestFromPool(t *testing.T) {
 	require.Len(t, load(t, j, todo("1")), 2)
 	require.NoError(t, j.Close())
 	require.NoError(t, pool.Ping(context.Background()), "the pool is the caller's")
+}
+
+// A pool that speaks the simple protocol, as for a proxy, gets text.
+func TestRecordsComeAsTextToo(t *testing.T) {
+	t.Parallel()
+	d := newDatabase(t)
+	binary := d.open(nil)
+	b := batch(events(todo("1"), 0, 3), events(todo("2"), 0, 1))
+	b.Appends[0].Records[1].Metadata.CorrelationID = "c\"1"
+	commit(t, binary, b)
+	config, err := pgxpool.ParseConfig(d.url)
+	require.NoError(t, err)
+	config.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeSimpleProtocol
+	pool, err := pgxpool.NewWithConfig(context.Background(), config)
+	require.NoError(t, err)
+	defer pool.Close()
+	text, err := postgres.FromPool(t.Context(), pool, d.options())
+	require.NoError(t, err)
+	require.Equal(t, load(t, binary, todo("1")), load(t, text, todo("1")))
+	require.Equal(t, readAll(t, binary), readAll(t, text))
+	require.Len(t, readAll(t, text), 4)
+	require.NoError(t, text.Close())
 }
 
 func TestReceiptsExpire(t *testing.T) {

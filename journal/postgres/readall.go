@@ -113,18 +113,8 @@ func (r *allReader) readPage(ctx context.Context, conn *pgx.Conn) error {
 	if err != nil {
 		return err
 	}
-	defer rows.Close()
-	var page []envelope.Record // the former one belongs to whoever got its records
-	for rows.Next() {
-		var rec envelope.Record
-		var xid int64
-		if err := scanRecord(rows, &rec, &rec.Stream.Type, &rec.Stream.ID, &xid); err != nil {
-			return err
-		}
-		page = append(page, rec)
-	}
-	rows.Close()
-	if err := rows.Err(); err != nil {
+	page, err := readRecords(rows, nil, envelope.Stream{}) // the former page belongs to whoever got its records
+	if err != nil {
 		return err
 	}
 	r.records = page

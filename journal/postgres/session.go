@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/troupe-go/troupe/journal"
 )
@@ -33,6 +34,7 @@ const (
 type session struct {
 	journal *Journal
 	conn    *pgx.Conn // nil until it is needed
+	tracer  pgx.QueryTracer
 	self    process
 	used    time.Time
 	failed  time.Time
@@ -76,6 +78,19 @@ func (s *session) get() (*pgx.Conn, error) {
 	return s.conn, nil
 }
 
+// trace tells the tracer of the pool's configuration of a statement that is sent
+// beside the driver's own way.
+func (s *session) trace(ctx context.Context, text string) (context.Context, func(pgconn.CommandTag, error)) {
+	if s.tracer == nil {
+		return ctx, func(pgconn.CommandTag, error) {}
+	}
+	conn := s.conn
+	ctx = s.tracer.TraceQueryStart(ctx, conn, pgx.TraceQueryStartData{SQL: text})
+	return ctx, func(tag pgconn.CommandTag, err error) {
+		s.tracer.TraceQueryEnd(ctx, conn, pgx.TraceQueryEndData{CommandTag: tag, Err: err})
+	}
+}
+
 func (s *session) alive() bool {
 	ctx, cancel := context.WithTimeout(context.Background(), s.journal.opts.ConnectTimeout)
 	defer cancel()
@@ -100,6 +115,7 @@ func (s *session) connect() error {
 		return fmt.Errorf("postgres: connect: %w: %w", journal.ErrUnavailable, err)
 	}
 	s.conn, s.self.pid = conn, conn.PgConn().PID()
+	s.tracer = conn.Config().Tracer
 	return nil
 }
 

@@ -17,12 +17,12 @@ type statements struct {
 	loadHead, loadPage, loadFrom, loadLatest, readPage          string
 	readSlices, bound, exactBound, lag                          string
 	receipt, inboxReceipt, messages                             string
+	nextTruncated, scavengeEvents, scavengeHead                 string
+	eagerForms, fastForms                                       [16]string
 
 	lockLeases, sweepLeases, takeLease, renewLeases, releaseLease, leases string
 	deletePublished, park, unsettled, parked, orderParked, figures        string
 	lastMessage, outboxWriters                                            string
-	nextTruncated, scavengeEvents, scavengeHead                           string
-	fastForms                                                             [16]string
 }
 
 // What an INSERT names, in the order of the parameters' columns.
@@ -34,11 +34,12 @@ const (
 	outboxNames   = "slot, message, kind, name, destination, key, content_type, codec, data, time, source_type, source_id, source_version, metadata"
 	snapshotNames = "type, id, version, schema, fingerprint, codec, data, time"
 
-	headTypes     = "text,text,bigint,bigint,bytea"
-	eventTypes    = "text,text,bigint,smallint,bytea,timestamptz,text,bigint,text,bytea,text"
-	receiptTypes  = "text,text,text,bytea,bigint,text,bytea,timestamptz,bigint"
+	// One with a * is mostly the same in all rows: see sharedRows.
+	headTypes     = "text*,text,bigint,bigint*,bytea"
+	eventTypes    = "text*,text,bigint,smallint,bytea,timestamptz,text*,bigint*,text*,bytea,text"
+	receiptTypes  = "text*,text,text,bytea,bigint,text*,bytea,timestamptz,bigint*"
 	inboxTypes    = "text,text,bytea,bigint,text,bytea,timestamptz,bigint"
-	outboxTypes   = "smallint,text,smallint,text,text,text,text,text,bytea,timestamptz,text,text,bigint,text"
+	outboxTypes   = "smallint,text,smallint*,text*,text*,text*,text*,text*,bytea,timestamptz,text*,text,bigint,text"
 	snapshotTypes = "text,text,bigint,bigint,bigint,text,bytea,timestamptz"
 )
 
@@ -50,13 +51,35 @@ func rowsOf(first int, types string) string {
 		if i > 0 {
 			b.WriteString(", ")
 		}
-		fmt.Fprintf(&b, "$%d::%s[]", first+i, typ)
+		fmt.Fprintf(&b, "$%d::%s[]", first+i, strings.TrimSuffix(typ, "*"))
 	}
 	b.WriteString(") WITH ORDINALITY")
 	return b.String()
 }
 
-func width(types string) int { return strings.Count(types, ",") + 1 }
+// sharedRows is the parameters from $first on as rows with names, and with ord.
+// A column whose type has a * is two parameters, an array and the value of all
+// rows: the array is empty or the value NULL. Of other arrays the NULLs at the
+// end may be missing. A value that is not sent again for each row costs neither
+// side anything, and most columns are alike in most groups.
+func sharedRows(first int, names, types string) (rows string, next int) {
+	var arrays, aliases, columns []string
+	n := first
+	for i, typ := range strings.Split(types, ",") {
+		name := strings.Split(names, ", ")[i]
+		typ, shared := strings.CutSuffix(typ, "*")
+		arrays, aliases = append(arrays, fmt.Sprintf("$%d::%s[]", n, typ)), append(aliases, "its_"+name)
+		n++
+		if !shared {
+			columns = append(columns, fmt.Sprintf("its_%[1]s AS %[1]s", name))
+			continue
+		}
+		columns = append(columns, fmt.Sprintf("coalesce(its_%[1]s, $%[2]d::%[3]s) AS %[1]s", name, n, typ))
+		n++
+	}
+	return fmt.Sprintf("(SELECT %s, ord FROM unnest(%s) WITH ORDINALITY AS a(%s, ord))", strings.Join(columns, ", "),
+		strings.Join(arrays, ", "), strings.Join(aliases, ", ")), n
+}
 
 // prefixed is names, each with a prefix: "r.type, r.id".
 func prefixed(prefix, names string) string {
@@ -77,7 +100,7 @@ const (
 	withSnapshots
 )
 
-// fast is the statement that stores a group of units.
+// fast is the statement that stores those units of a group that pass.
 //
 // gate is the gate: one INSERT that moves the heads whose version is the
 // expected one, version - events, in the order of their names. It waits for
@@ -91,26 +114,22 @@ const (
 // that somebody is storing at this moment, for another stream's batch, makes
 // stored NULL, which fails the whole statement.
 func (s *statements) fast(parts int) string {
-	if text := s.fastForms[parts]; text != "" {
-		return text
-	}
 	n := 1
-	params := func(types string) (rows string) {
-		rows = rowsOf(n, types)
-		n += width(types)
+	params := func(names, types string) (rows string) {
+		rows, n = sharedRows(n, names, types)
 		return rows
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "WITH unit AS (SELECT * FROM %s AS u(%s, ord))", params(headTypes), headNames)
-	events := params(eventTypes)
+	fmt.Fprintf(&b, "WITH unit AS %s", params(headNames, headTypes))
+	events := params(eventNames, eventTypes)
 	fresh, cut := "", 0
 	if parts&withReceipts != 0 {
-		receipts := params(receiptTypes)
+		receipts := params(receiptNames, receiptTypes)
 		cut = n
 		n++
-		fmt.Fprintf(&b, `, receipt AS (SELECT * FROM %s AS r(%s, ord)),
+		fmt.Fprintf(&b, `, receipt AS %s,
 			known AS MATERIALIZED (SELECT r.type, r.id FROM receipt r WHERE (SELECT x.stored FROM %s x
-				WHERE %s AND x.command = r.command COLLATE "C") > $%d)`, receipts, receiptNames, s.table("receipts"), on("x", "r"), cut)
+				WHERE %s AND x.command = r.command COLLATE "C") > $%d)`, receipts, s.table("receipts"), on("x", "r"), cut)
 		fresh = " AND NOT EXISTS (SELECT FROM known k WHERE k.type = u.type AND k.id = u.id)"
 	}
 	fmt.Fprintf(&b, `, gate AS (
@@ -124,7 +143,7 @@ func (s *statements) fast(parts int) string {
 		WHERE h.version = excluded.version - excluded.events
 		RETURNING h.type, h.id, h.version)`, s.table("heads"), headNames, on("x", "u"), fresh)
 	fmt.Fprintf(&b, `, event AS (
-		INSERT INTO %s (%s) SELECT %s FROM %s AS r(%[2]s, ord) JOIN gate g ON %[5]s ORDER BY r.ord
+		INSERT INTO %s (%s) SELECT %s FROM %s AS r JOIN gate g ON %s ORDER BY r.ord
 		RETURNING type, id, version, xid, position)`, s.table("events"), eventNames, prefixed("r.", eventNames), events, on("g", "r"))
 	if parts&withReceipts != 0 {
 		fmt.Fprintf(&b, `, storedreceipt AS (
@@ -132,22 +151,75 @@ func (s *statements) fast(parts int) string {
 		%s)`, s.table("receipts"), receiptNames, prefixed("r.", receiptNames), on("g", "r"), replaceExpired("type, id, command", fmt.Sprint("$", cut)))
 	}
 	if parts&withMessages != 0 {
-		messages := params(outboxTypes + ",text,text")
+		messages := params(outboxNames+", type, id", outboxTypes+",text*,text")
 		fmt.Fprintf(&b, `, message AS (
-		INSERT INTO %s (%s) SELECT %s FROM %s AS m(%[2]s, type, id, ord) JOIN gate g ON %[5]s ORDER BY m.ord)`,
+		INSERT INTO %s (%s) SELECT %s FROM %s AS m JOIN gate g ON %s ORDER BY m.ord)`,
 			s.table("outbox"), outboxNames, prefixed("m.", outboxNames), messages, on("g", "m"))
 	}
 	if parts&withSnapshots != 0 {
 		fmt.Fprintf(&b, `, snapshot AS (
-		INSERT INTO %s AS s (%s) SELECT %s FROM %s AS r(%[2]s, ord) JOIN gate g ON %[5]s ORDER BY r.ord
-		%[6]s)`, s.table("snapshots"), snapshotNames, prefixed("r.", snapshotNames), params(snapshotTypes), on("g", "r"), replaceOlder)
+		INSERT INTO %s AS s (%s) SELECT %s FROM %s AS r JOIN gate g ON %s ORDER BY r.ord
+		%s)`, s.table("snapshots"), snapshotNames, prefixed("r.", snapshotNames), params(snapshotNames, snapshotTypes), on("g", "r"), replaceOlder)
 	}
 	b.WriteString(" SELECT type, id, version, xid, position FROM event")
 	if parts&withAsserts != 0 {
 		b.WriteString(" UNION ALL SELECT type, id, version, 0, 0 FROM gate")
 	}
-	s.fastForms[parts] = b.String()
-	return s.fastForms[parts]
+	return b.String()
+}
+
+// eager is the statement that stores a group of units if all of them pass, and
+// fails if one does not, as hardly ever one does. So nothing has to be matched
+// with the gate: every row goes into its table as it comes, and the answer is
+// the transaction and the events' positions, in the order of the events.
+//
+// A head that the gate made for a stream that does not exist, although a version
+// was expected of it, has a version below zero, which does not pass. A receipt
+// that is there already, expired or not, fails the statement by its key.
+func (s *statements) eager(parts int) string {
+	n := 1
+	var b strings.Builder
+	params := func(names, types string) (rows string) {
+		rows, n = sharedRows(n, names, types)
+		return rows
+	}
+	insert := func(as, name, names, types, more string) {
+		fmt.Fprintf(&b, `, %s AS (
+		INSERT INTO %s AS s (%s) SELECT %s FROM %s AS r WHERE (SELECT passed FROM gated) ORDER BY r.ord %s)`,
+			as, s.table(name), names, prefixed("r.", names), params(names, types), more)
+	}
+	fmt.Fprintf(&b, `WITH gate AS (
+		INSERT INTO %s AS h (%s)
+		SELECT u.type, u.id, CASE WHEN u.version = u.events THEN u.version ELSE -u.version END, u.events, u.batch
+		FROM %s AS u ORDER BY u.ord
+		ON CONFLICT (type, id) DO UPDATE SET version = abs(excluded.version),
+			events = CASE WHEN excluded.events > 0 THEN excluded.events ELSE h.events END,
+			batch = CASE WHEN excluded.events > 0 THEN excluded.batch ELSE h.batch END
+		WHERE h.version = abs(excluded.version) - excluded.events
+		RETURNING h.version), gated AS MATERIALIZED (
+		SELECT CASE WHEN count(*) FILTER (WHERE version > 0) = cardinality($3) THEN true
+			ELSE ('only ' || count(*) || ' of a group of streams are where they were: it is stored with care')::boolean END AS passed FROM gate)`,
+		s.table("heads"), headNames, params(headNames, headTypes)) // $3: the ids
+	insert("event", "events", eventNames, eventTypes, "RETURNING xid, position")
+	if parts&withReceipts != 0 {
+		insert("receipt", "receipts", receiptNames, receiptTypes, "")
+	}
+	if parts&withMessages != 0 {
+		insert("message", "outbox", outboxNames, outboxTypes, "")
+	}
+	if parts&withSnapshots != 0 {
+		insert("snapshot", "snapshots", snapshotNames, snapshotTypes, replaceOlder)
+	}
+	b.WriteString(" SELECT min(xid), array_agg(position), (SELECT passed FROM gated) FROM event")
+	return b.String()
+}
+
+// forms are the texts of a group's statement, by its parts.
+func (s *statements) forms(careful bool) *[16]string {
+	if careful {
+		return &s.fastForms
+	}
+	return &s.eagerForms
 }
 
 // replaceExpired lets an INSERT of receipts replace those that are expired. One
@@ -164,7 +236,7 @@ const replaceOlder = `ON CONFLICT (type, id) DO UPDATE SET version = excluded.ve
 func newStatements(table func(string) string) statements {
 	s := statements{table: table}
 	for parts := range s.fastForms {
-		_ = s.fast(parts)
+		s.eagerForms[parts], s.fastForms[parts] = s.eager(parts), s.fast(parts)
 	}
 	heads, events := table("heads"), table("events")
 
@@ -230,9 +302,9 @@ func newStatements(table func(string) string) statements {
 	s.loadPage = page("$3", "AND version <= $4", 5)
 	s.loadFrom = page("greatest($3, "+first+")", "", 4)
 	s.loadLatest = page("greatest("+snapped+", "+first+")", "", 3)
-	s.readPage = fmt.Sprintf(`SELECT %s, type, id, xid FROM (SELECT *, sum(octet_length(data)) OVER (ORDER BY xid, position) AS sofar
+	s.readPage = fmt.Sprintf(`SELECT %s%s FROM (SELECT *, sum(octet_length(data)) OVER (ORDER BY xid, position) AS sofar
 			FROM (SELECT * FROM %s WHERE (xid, position) > ($1, $2) AND xid < $3 ORDER BY xid, position LIMIT $4) e) e
-		WHERE sofar - octet_length(data) < $5 ORDER BY xid, position`, recordColumns, events)
+		WHERE sofar - octet_length(data) < $5 ORDER BY xid, position`, recordColumns, streamColumns, events)
 	s.readSlices = strings.Replace(s.readPage, "AND xid < $3", "AND xid < $3 AND slice >= $6 AND slice < $7", 1)
 
 	s.bound = fmt.Sprintf(`SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint + xid_offset,

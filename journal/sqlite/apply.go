@@ -3,7 +3,6 @@ package sqlite
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"slices"
 	"strings"
@@ -66,12 +65,10 @@ var (
 
 // apply plans to write b, which passed all checks just now and whose rows are
 // written.
-func (t *transaction) apply(b *journal.Batch) error {
+func (t *transaction) apply(b *journal.Batch) {
 	id := any(b.ID[:])
 	for i := range b.Appends {
-		if err := t.append(id, &b.Appends[i]); err != nil {
-			return err
-		}
+		t.append(id, &b.Appends[i])
 	}
 	for i := range b.Receipts {
 		of := id
@@ -81,9 +78,7 @@ func (t *transaction) apply(b *journal.Batch) error {
 		t.storeReceipt(of, &b.Receipts[i])
 	}
 	for i := range b.Messages {
-		if err := t.storeMessage(&b.Messages[i]); err != nil {
-			return err
-		}
+		t.storeMessage(&b.Messages[i])
 	}
 	for i := range b.Truncates {
 		t.truncate(&b.Truncates[i])
@@ -103,7 +98,6 @@ func (t *transaction) apply(b *journal.Batch) error {
 		t.wrote = true
 		t.batches[b.ID] = struct{}{}
 	}
-	return nil
 }
 
 // later plans a statement of its own.
@@ -112,23 +106,18 @@ func (t *transaction) later(query string, args ...any) {
 	t.others = append(t.others, statement{query, args})
 }
 
-func (t *transaction) append(batch any, a *journal.Append) error {
+func (t *transaction) append(batch any, a *journal.Append) {
 	slice, first := int64(a.Stream.Slice()), batch
 	typ, id := any(a.Stream.Type), any(a.Stream.ID)
 	for i := range a.Records {
 		rec := &a.Records[i]
-		metadata, err := encodeMetadata(&rec.Metadata)
-		if err != nil {
-			return err
-		}
 		t.events.add(slice, typ, id, int64(rec.Version), first, rec.Time.UnixMicro(), rec.Name, int64(rec.Schema), rec.Codec,
-			notNull(rec.Data), metadata)
+			notNull(rec.Data), encodeMetadata(&rec.Metadata))
 		first = nil
 	}
 	h := t.heads[a.Stream]
 	h.version, h.first = a.Expected+uint64(len(a.Records)), h.begin()
 	t.move(a.Stream, h)
-	return nil
 }
 
 // move plans to store the head of s.
@@ -156,15 +145,10 @@ func (t *transaction) storeReceipt(batch any, r *envelope.Receipt) {
 	t.stored = append(t.stored, storedReceipt{key: k, batch: batch, receipt: r})
 }
 
-func (t *transaction) storeMessage(m *envelope.Message) error {
+func (t *transaction) storeMessage(m *envelope.Message) {
 	t.messages[m.ID] = struct{}{}
-	metadata, err := encodeMetadata(&m.Metadata)
-	if err != nil {
-		return err
-	}
 	t.outbox.add(int64(m.Slot()), m.ID, int64(m.Kind), m.Name, m.Destination, m.Key, m.ContentType, m.Codec,
-		notNull(m.Data), m.Time.UnixMicro(), m.Source.Type, m.Source.ID, int64(m.SourceVersion), metadata)
-	return nil
+		notNull(m.Data), m.Time.UnixMicro(), m.Source.Type, m.Source.ID, int64(m.SourceVersion), encodeMetadata(&m.Metadata))
 }
 
 func (t *transaction) storeSnapshot(snap *snapshot.Snapshot) {
@@ -276,12 +260,11 @@ func (w sweep) run(ctx context.Context, s *session, stored int, expired time.Tim
 }
 
 // encodeMetadata returns nil for NULL.
-func encodeMetadata(m *envelope.Metadata) (any, error) {
+func encodeMetadata(m *envelope.Metadata) any {
 	if m.IsZero() {
-		return nil, nil
+		return nil
 	}
-	text, err := json.Marshal(m)
-	return string(text), err
+	return string(m.AppendJSON(nil))
 }
 
 // notNull makes an empty BLOB of nil, which would be NULL.

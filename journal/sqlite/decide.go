@@ -112,9 +112,7 @@ func (t *transaction) decide(it *item) (result journal.Result, refused, fatal er
 	case stored || err != nil:
 		return result, nil, err
 	}
-	if err := t.apply(b); err != nil {
-		return result, nil, err
-	}
+	t.apply(b)
 	if len(b.Appends) > 0 {
 		result.Position.Seq = uint64(t.events.n)
 	}

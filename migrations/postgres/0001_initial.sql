@@ -2,6 +2,9 @@
 
 -- Names, ids and commands compare byte by byte (COLLATE "C"): every process
 -- sorts them alike, and whoever locks several rows locks them in that order.
+--
+-- Ids come before types in all keys: there are few types, and a comparison that
+-- the first column decides is half of one.
 
 -- Every event. Readers go by (xid, position): positions are given out before
 -- the commit, so a lower one may appear after a higher one was read, but all of
@@ -28,7 +31,7 @@ CREATE TABLE events (
     codec    text        NOT NULL,
     data     bytea       NOT NULL,
     metadata text,                 -- a flat JSON object; NULL if there is none
-    PRIMARY KEY (type, id, version)
+    PRIMARY KEY (id, type, version)
 );
 
 CREATE INDEX events_by_position ON events (xid, position);
@@ -47,7 +50,7 @@ CREATE TABLE heads (
     batch   bytea  NOT NULL,           -- that wrote the version
     first   bigint NOT NULL DEFAULT 1, -- version that replay begins with: a truncation moves it
     kept    bigint NOT NULL DEFAULT 1, -- lowest version that may still be stored: scavenging moves it
-    PRIMARY KEY (type, id)
+    PRIMARY KEY (id, type)
 ) WITH (fillfactor = 50);
 
 CREATE INDEX heads_to_scavenge ON heads (type, id) WHERE kept < first;
@@ -61,7 +64,7 @@ CREATE TABLE snapshots (
     codec       text        NOT NULL,
     data        bytea       NOT NULL,
     time        timestamptz NOT NULL,
-    PRIMARY KEY (type, id)
+    PRIMARY KEY (id, type)
 ) WITH (fillfactor = 70);
 
 -- What a command answered, so that its repetition is answered alike.
@@ -69,13 +72,13 @@ CREATE TABLE receipts (
     type    text        NOT NULL COLLATE "C",
     id      text        NOT NULL COLLATE "C",
     command text        NOT NULL COLLATE "C",
-    batch   bytea       NOT NULL,
+    batch   bytea,                -- 16 bytes; NULL if the batch wrote events, which have it
     version bigint      NOT NULL, -- 64 bits, as a signed number
     codec   text        NOT NULL,
     reply   bytea       NOT NULL,
     time    timestamptz NOT NULL,
     stored  bigint      NOT NULL, -- microseconds since 1970: the age that retention goes by
-    PRIMARY KEY (type, id, command)
+    PRIMARY KEY (id, type, command)
 );
 
 CREATE INDEX receipts_by_age ON receipts (stored);
@@ -84,7 +87,7 @@ CREATE INDEX receipts_by_age ON receipts (stored);
 CREATE TABLE inbox (
     consumer text        NOT NULL COLLATE "C",
     message  text        NOT NULL COLLATE "C",
-    batch    bytea       NOT NULL,
+    batch    bytea,                -- 16 bytes; NULL if the batch wrote events, which have it
     version  bigint      NOT NULL, -- 64 bits, as a signed number
     codec    text        NOT NULL,
     reply    bytea       NOT NULL,
