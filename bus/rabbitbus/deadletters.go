@@ -57,7 +57,7 @@ func (d deadLetters) browse(ctx context.Context, doing string, visit func(*amqp.
 	if err != nil {
 		return d.t.orClosed(err)
 	}
-	_, err = await(ctx, d.t, func() (struct{}, error) {
+	_, err = await(ctx, d.t, d.t.consuming, func() (struct{}, error) {
 		d.t.browsing.Lock()
 		defer d.t.browsing.Unlock()
 		return struct{}{}, d.locked(ctx, conn, func(locked *amqp.Channel) error {

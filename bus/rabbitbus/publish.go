@@ -364,7 +364,7 @@ func (t *transport) publishAlone(ctx context.Context, p *parcel) error {
 	blocked := t.publishing.blockedNow()
 	alone := newParcel(p.exchange, p.key, p.publishing)
 	alone.optional = p.optional
-	l, err := await(ctx, t, func() (*line, error) {
+	l, err := await(ctx, t, t.publishing, func() (*line, error) {
 		l, err := newLine(t, conn)
 		if err == nil {
 			l.send(alone)

@@ -356,7 +356,7 @@ func (now *session) owes() bool {
 // end closes the channel: the broker takes back what was not settled, in its
 // old order.
 func (now *session) end(ctx context.Context) {
-	_, _ = await(ctx, now.source.t, func() (struct{}, error) { return struct{}{}, now.ch.Close() })
+	_, _ = await(ctx, now.source.t, now.source.t.consuming, func() (struct{}, error) { return struct{}{}, now.ch.Close() })
 }
 
 func (s *source) Close(ctx context.Context) error {
@@ -375,7 +375,7 @@ func (s *source) Close(ctx context.Context) error {
 	if now == nil {
 		return nil
 	}
-	_, err := await(ctx, s.t, func() (struct{}, error) {
+	_, err := await(ctx, s.t, s.t.consuming, func() (struct{}, error) {
 		_ = now.ch.Close() // if it is lost the broker has everything back already
 		return struct{}{}, nil
 	})

@@ -1,9 +1,12 @@
 package rabbitbus_test
 
 import (
+	"crypto/rand"
 	"log/slog"
 	"os"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -56,6 +59,41 @@ func TestSuite(t *testing.T) {
 					return connect(t, url, opts)
 				},
 			})
+		})
+	}
+}
+
+// TestRetryWaits: a message that is given back with a delay does not come
+// before, comes with its name and its attempts, and others do not wait for it.
+func TestRetryWaits(t *testing.T) {
+	t.Parallel()
+	for name, opts := range modes {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			opts.Group, opts.Namespace = "g", "r"+strings.ToLower(rand.Text()[:10])
+			b := connect(t, rabbitURL(t), opts)
+			source := subscribe(t, b, "a.happened", "b.happened")
+			for n := range 3 {
+				publishUntil(t, b, event(t, "a.happened", n))
+			}
+			begin := time.Now()
+			delays := map[string]time.Duration{"a.happened-0": 900 * time.Millisecond, "a.happened-1": 300 * time.Millisecond, "a.happened-2": 10 * time.Millisecond}
+			for _, d := range take(t, source, 3) {
+				require.NoError(t, d.Retry(t.Context(), delays[d.Message().ID]))
+			}
+			publishUntil(t, b, event(t, "b.happened", 0))
+			var order []string
+			for range 4 {
+				d := take(t, source, 1)[0]
+				order = append(order, d.Message().ID)
+				if delay, ok := delays[d.Message().ID]; ok {
+					require.GreaterOrEqual(t, time.Since(begin), delay, d.Message().ID)
+					require.Equal(t, 2, d.Attempt())
+					require.Equal(t, "a.happened", d.Message().Name)
+				}
+				require.NoError(t, d.Ack(t.Context()))
+			}
+			require.Equal(t, []string{"a.happened-1", "a.happened-0"}, order[2:])
 		})
 	}
 }

@@ -181,7 +181,7 @@ func (t *transport) onChannel(ctx context.Context, l *link, f func(*amqp.Channel
 	if err != nil {
 		return err
 	}
-	_, err = await(ctx, t, func() (struct{}, error) {
+	_, err = await(ctx, t, l, func() (struct{}, error) {
 		ch, err := conn.Channel()
 		if err != nil {
 			return struct{}{}, typed("open a channel", err)
@@ -193,9 +193,10 @@ func (t *transport) onChannel(ctx context.Context, l *link, f func(*amqp.Channel
 	return err
 }
 
-// await runs f, which cannot be interrupted, on a goroutine of its own, and
-// waits for it until ctx ends. What f holds then it must give back by itself.
-func await[T any](ctx context.Context, t *transport, f func() (T, error)) (T, error) {
+// await runs f, which asks the broker on l and cannot be interrupted, on a
+// goroutine of its own, and waits for it until ctx ends or the broker blocks l.
+// What f holds then it must give back by itself.
+func await[T any](ctx context.Context, t *transport, l *link, f func() (T, error)) (T, error) {
 	type result struct {
 		value T
 		err   error
@@ -215,6 +216,8 @@ func await[T any](ctx context.Context, t *transport, f func() (T, error)) (T, er
 		return r.value, r.err
 	case <-ctx.Done():
 		return none, ctx.Err()
+	case <-l.blockedNow():
+		return none, l.blockedError()
 	case <-timer.C:
 		return none, errNoAnswer
 	}
