@@ -306,7 +306,7 @@ func (d deadLetters) one(ctx context.Context, doing, id string, visit func(*amqp
 // attempts anew.
 func (d deadLetters) resend(ctx context.Context, raw *amqp.Delivery) error {
 	l := d.letter(raw)
-	p := again(raw, int(d.t.frameSize.Load()), dropBeforeDead)
+	p := again(raw, d.t.publishing.frameSize(), dropBeforeDead)
 	p.Headers[headerResent] = "true"
 	if l.Message.Kind == envelope.KindCommand {
 		return d.t.publishOne(ctx, newParcel("", d.t.names.command(l.Message.Name), p))

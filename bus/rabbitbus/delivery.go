@@ -114,7 +114,7 @@ func (d *delivery) wait(ctx context.Context, delay time.Duration) error {
 	if err := t.declareDelay(ctx, to); err != nil {
 		return err
 	}
-	p := again(&d.raw, int(t.frameSize.Load()), func(key string) bool { return key == headerAttempts })
+	p := again(&d.raw, t.publishing.frameSize(), func(key string) bool { return key == headerAttempts })
 	p.Headers[headerAttempts] = strconv.Itoa(d.Attempt())
 	err := t.publishOne(ctx, newParcel(to.name, key, p))
 	if err != nil {
@@ -144,7 +144,7 @@ func (d *delivery) DeadLetter(ctx context.Context, why bus.Failure) error {
 		return err
 	}
 	t := d.session.source.t
-	p := again(&d.raw, int(t.frameSize.Load()), dropBeforeDead)
+	p := again(&d.raw, t.publishing.frameSize(), dropBeforeDead)
 	p.Headers[headerDeadID] = rand.Text()
 	p.Headers[bus.HeaderKind] = d.message.Kind.String()
 	for key, value := range bus.DeadHeaders(d.message.Name, t.Group(), why) {

@@ -21,9 +21,6 @@ const (
 	headerDeadID   = envelope.ReservedPrefix + "dead-id"  // of a dead letter
 )
 
-// minFrameSize is the smallest frame that AMQP allows (section 4.2.3).
-const minFrameSize = 4096
-
 // frameOverhead is what a content header frame has beside its table of headers:
 // the frame's own 8 bytes, class, weight, size, flags (14), and all short
 // properties at their longest.
@@ -115,6 +112,9 @@ func decode(d *amqp.Delivery, kind envelope.Kind, name string) arrived {
 		default:
 			note(bus.SetHeader(m, key, text))
 		}
+	}
+	if m.Source == (envelope.Stream{}) {
+		m.SourceVersion = 0 // a version of nothing
 	}
 	valid := *m
 	if valid.ID == "" {

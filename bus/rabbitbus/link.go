@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math"
 	"math/rand/v2"
 	"net"
 	"sync"
@@ -155,6 +156,17 @@ func (l *link) blockedNow() <-chan struct{} {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.blocked
+}
+
+// frameSize is how large a frame of the connection may be; that of the last one
+// if there is none now. A bus has had one since it was made.
+func (l *link) frameSize() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.conn == nil || l.conn.Config.FrameSize <= 0 { // the broker sets no limit
+		return math.MaxInt32
+	}
+	return l.conn.Config.FrameSize
 }
 
 // blockedError is the error of what cannot be published meanwhile.

@@ -58,7 +58,6 @@ type transport struct {
 	publishing, consuming *link
 	outgoing              outgoing
 	unrouted              atomic.Int64
-	frameSize             atomic.Int64 // of the publishing connection
 
 	delays struct {
 		mu       sync.Mutex

@@ -230,7 +230,6 @@ func (t *transport) openLine() (*line, error) {
 	if err != nil {
 		return nil, err
 	}
-	t.frameSize.Store(int64(conn.Config.FrameSize))
 	if err := t.declareEvents(l.ch); err != nil { // it may have been deleted, with the broker's data
 		_ = l.ch.Close()
 		return nil, err
@@ -241,8 +240,8 @@ func (t *transport) openLine() (*line, error) {
 // fits refuses what a frame of the connection cannot hold: the broker would end
 // the connection, and all that is on its way with it.
 func (t *transport) fits(p *parcel) error {
-	size := int(t.frameSize.Load())
-	if n := tableBytes(p.publishing.Headers); size > 0 && n > size-frameOverhead {
+	size := t.publishing.frameSize()
+	if n := tableBytes(p.publishing.Headers); n > size-frameOverhead {
 		return fmt.Errorf("%w: the headers of message %q have %d bytes, the broker's frames hold %d", bus.ErrRefused, p.publishing.MessageId, n, size-frameOverhead)
 	}
 	return nil

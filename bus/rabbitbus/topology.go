@@ -102,8 +102,8 @@ const (
 // minDelay times 1, 1.5, 2, 3, 4, 6, 8 and so on: at most half as long again,
 // and at most 41 queues however many delays are asked for.
 const (
-	minDelay = 25 * time.Millisecond
-	maxDelay = minDelay << 20 // 7 hours
+	minDelay = 20 * time.Millisecond
+	maxDelay = minDelay << 20 // 5.8 hours
 )
 
 func roundDelay(d time.Duration) time.Duration {
