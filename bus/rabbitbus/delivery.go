@@ -28,7 +28,9 @@ var _ bus.Delivery = (*delivery)(nil)
 
 func (now *session) delivery(raw amqp.Delivery) *delivery {
 	s := now.source
+	now.mu.Lock()
 	queue := now.queueOf[raw.ConsumerTag]
+	now.mu.Unlock()
 	name := raw.RoutingKey // of an event
 	if s.kind == envelope.KindCommand {
 		name = s.queues[queue]

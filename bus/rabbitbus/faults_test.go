@@ -263,6 +263,8 @@ func TestFrozenBroker(t *testing.T) {
 	source := subscribe(t, b, "thing.happened")
 	require.NoError(t, b.PublishBatch(within(t, patience), []envelope.Message{event(t, "thing.happened", 1)}))
 	d := take(t, source, 1)[0]
+	other := connect(t, s.url(), rabbitbus.Options{Group: "other", Namespace: "app"})
+	take(t, subscribeAndPublish(t, other, "other.happened"), 1)
 	s.freeze()
 	begin := time.Now()
 	err := b.PublishBatch(within(t, 500*time.Millisecond), []envelope.Message{event(t, "thing.happened", 2)})
@@ -270,6 +272,9 @@ func TestFrozenBroker(t *testing.T) {
 	for range b.DeadLetters().List(within(t, 500*time.Millisecond), bus.DeadLetterFilter{}) {
 	}
 	require.Less(t, time.Since(begin), 5*time.Second)
+	begin = time.Now()
+	require.NoError(t, other.Close())
+	require.Less(t, time.Since(begin), 15*time.Second, "closing waits for no answer")
 	_, err = source.Receive(within(t, patience), 1)
 	require.ErrorIs(t, err, bus.ErrUnavailable, "the connection is taken for dead")
 	require.ErrorIs(t, d.Ack(t.Context()), bus.ErrUnavailable, "a channel that is gone")
@@ -281,6 +286,14 @@ func TestFrozenBroker(t *testing.T) {
 		ids[d.Message().ID] = true
 		require.NoError(t, d.Ack(t.Context()))
 	}
+}
+
+// subscribeAndPublish gives other work of its own.
+func subscribeAndPublish(t testing.TB, b *bus.Bus, name string) bus.Source {
+	t.Helper()
+	source := subscribe(t, b, name)
+	publishUntil(t, b, event(t, name, 1))
+	return source
 }
 
 // TestCutConnections: connections that are cut again and again lose nothing,
@@ -552,6 +565,34 @@ func TestBrowsersTogether(t *testing.T) {
 	}
 	require.Equal(t, want, got, "oldest first")
 	require.Empty(t, letters(t, first))
+}
+
+// TestMoreIsAskedFor: a source that was first asked for little gives more when
+// more is asked for, and loses nothing on the way.
+func TestMoreIsAskedFor(t *testing.T) {
+	t.Parallel()
+	for name, opts := range modes {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			opts.Group, opts.Namespace = "g", namespace()
+			b := connect(t, rabbitURL(t), opts)
+			source := listen(t, b, "thing.do", "other.do")
+			var messages []envelope.Message
+			for n := range 300 {
+				messages = append(messages, command(t, []string{"thing.do", "other.do"}[n%2], n))
+			}
+			require.NoError(t, b.PublishBatch(within(t, patience), messages))
+			held := take(t, source, 2)
+			held = append(held, take(t, source, 298)...) // none of them settled
+			names := map[string]int{}
+			for _, d := range held {
+				names[d.Message().Name]++
+				require.Equal(t, 1, d.Attempt())
+				require.NoError(t, d.Ack(t.Context()))
+			}
+			require.Equal(t, map[string]int{"thing.do": 150, "other.do": 150}, names)
+		})
+	}
 }
 
 // TestLostChannel: what belongs to a channel that is gone can be settled no

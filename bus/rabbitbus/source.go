@@ -40,14 +40,13 @@ type session struct {
 	got    chan amqp.Delivery
 	gone   chan struct{} // closed when the channel is
 
-	// Of the source's one reader:
+	mu       sync.Mutex
 	prefetch int               // of all consumers
+	growing  bool              // more of them are being made
 	tags     []string          // of the consumers that still receive
 	queueOf  map[string]string // by tag of every consumer there was
-
-	mu    sync.Mutex
-	owed  bool // something given back must wait for the end of the channel, see delivery.Retry
-	cause error
+	owed     bool              // something given back must wait for the end of the channel, see delivery.Retry
+	cause    error             // of its end
 }
 
 func (t *transport) Listen(ctx context.Context, names []string) (bus.Source, error) {
@@ -292,7 +291,6 @@ const gotBuffer = 256
 // part.
 func (now *session) consume(prefetch int) error {
 	s := now.source
-	now.prefetch = prefetch
 	part := prefetch
 	if n := len(s.queues); n > 1 && !s.t.opts.SingleActive {
 		part = max((prefetch+n-1)/n, min(prefetch, fewest))
@@ -300,17 +298,24 @@ func (now *session) consume(prefetch int) error {
 	if err := now.ch.Qos(part, 0, false); err != nil {
 		return err
 	}
+	var tags []string
 	for queue := range s.queues {
+		now.mu.Lock()
 		tag := "troupe-" + strconv.Itoa(len(now.queueOf)) // names it on this channel only
+		now.queueOf[tag] = queue
+		now.mu.Unlock()
 		from, err := now.ch.Consume(queue, tag, false, false, false, false, nil)
 		if err != nil {
 			return err
 		}
-		now.tags, now.queueOf[tag] = append(now.tags, tag), queue
+		tags = append(tags, tag)
 		if !s.t.start(func() { now.forward(from) }) {
 			return bus.ErrClosed
 		}
 	}
+	now.mu.Lock()
+	defer now.mu.Unlock()
+	now.tags, now.prefetch = tags, prefetch
 	return nil
 }
 
@@ -332,19 +337,23 @@ func (now *session) forward(from <-chan amqp.Delivery) {
 // is. A single active consumer has all its room from the beginning, as another
 // replica would take over in between.
 func (now *session) grow(prefetch int) {
-	if prefetch < 2*now.prefetch || now.source.t.opts.SingleActive {
+	now.mu.Lock()
+	defer now.mu.Unlock()
+	if prefetch < 2*now.prefetch || now.growing || now.source.t.opts.SingleActive {
 		return
 	}
 	old := now.tags
-	now.tags = nil
-	if err := now.consume(prefetch); err != nil {
-		return // the channel is lost, as Receive will see
-	}
-	for _, tag := range old {
-		if err := now.ch.Cancel(tag, false); err != nil {
-			return
+	now.growing = now.source.t.start(func() { // nobody waits for it
+		err := now.consume(prefetch)
+		for _, tag := range old {
+			if err == nil {
+				err = now.ch.Cancel(tag, false)
+			}
 		}
-	}
+		now.mu.Lock()
+		defer now.mu.Unlock()
+		now.growing = err != nil // then the channel is lost, as Receive will see
+	})
 }
 
 func (now *session) owes() bool {
