@@ -12,8 +12,7 @@
 // Work queues are quorum queues, unless [Options].Compat is set: then they are
 // declared as a Rust service declares them, so that both can use them. With
 // [Options].SingleActive one replica at a time gets the messages of a queue, in
-// order. docs/formats/rabbitmq.md has
-// every name and header.
+// order. docs/formats/rabbitmq.md has every name and header.
 //
 // RabbitMQ 3.10 or later is needed, for delays in quorum queues.
 package rabbitbus

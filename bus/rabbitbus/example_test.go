@@ -2,7 +2,6 @@ package rabbitbus_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -49,11 +48,12 @@ func Example() {
 	ended := make(chan error, 1)
 	go func() { ended <- shipping.Run(ctx, handlers, opts) }()
 
-	// Until the other service has begun to listen there is nobody to send to.
+	// Until the other service has begun to listen there is nobody to send to; an
+	// outbox does this for you.
 	send := func() error {
 		return orders.Send(ctx, "shipping.ship", shipment{"tea"}, bus.WithKey("customer-1"), bus.WithID("order-1"))
 	}
-	for err = send(); errors.Is(err, bus.ErrUnroutable); err = send() {
+	for err = send(); err != nil && !bus.IsPermanent(err) && ctx.Err() == nil; err = send() {
 		time.Sleep(20 * time.Millisecond)
 	}
 	if err != nil {

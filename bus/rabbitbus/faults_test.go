@@ -94,12 +94,11 @@ func publishUntil(t testing.TB, b *bus.Bus, messages ...envelope.Message) {
 }
 
 // TestSuiteOnARestartedServer: the whole suite with a server that it may kill.
+// It is not parallel, as TestSuite.
 func TestSuiteOnARestartedServer(t *testing.T) {
-	t.Parallel()
+	s := startServer(t)
 	for name, opts := range modes {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			s := startServer(t)
 			bustest.Run(t, bustest.Config{
 				Connect: func(t testing.TB, namespace, group string) *bus.Bus {
 					opts := opts
@@ -158,6 +157,29 @@ func TestConnectErrors(t *testing.T) {
 	require.Contains(t, err.Error(), "app.evt.g", "it says which queue")
 	_, err = b.Transport().Listen(within(t, patience), []string{"thing.do"})
 	require.ErrorIs(t, err, bus.ErrUnauthorized)
+}
+
+// TestLeastPermissions: what Connect says that a user needs is enough for
+// everything.
+func TestLeastPermissions(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	s.ctl("add_user", "app", "secret")
+	s.ctl("set_permissions", "app", `^app\.`, `^(app\..*|amq\.default)$`, `^app\.`)
+	for _, name := range []string{"quorum", "compat"} {
+		opts := modes[name]
+		opts.Group, opts.Namespace = "g", "app."+name
+		b := connect(t, s.urlOf("app:secret", s.addr(), ""), opts)
+		for _, source := range []bus.Source{listen(t, b, "thing.do"), subscribe(t, b, "thing.happened")} {
+			publishUntil(t, b, event(t, "thing.happened", 1), command(t, "thing.do", 1))
+			require.NoError(t, take(t, source, 1)[0].Retry(t.Context(), time.Millisecond))
+			require.NoError(t, take(t, source, 1)[0].DeadLetter(t.Context(), bus.Failure{Reason: "r", Attempts: 2, Time: time.Now()}))
+			n, err := b.DeadLetters().ResendAll(within(t, patience), bus.DeadLetterFilter{})
+			require.NoError(t, err)
+			require.Equal(t, 1, n)
+			require.NoError(t, take(t, source, 1)[0].Ack(t.Context()))
+		}
+	}
 }
 
 // TestNoPermissionToWrite: a message that the broker does not let us publish

@@ -33,6 +33,10 @@ type server struct {
 	done chan struct{}
 }
 
+// serverSlots bounds how many servers run at once: starting one takes all of a
+// core for some seconds.
+var serverSlots = make(chan struct{}, 2)
+
 const serverBin = "/usr/lib/rabbitmq/bin"
 
 // startServer makes a new server, with guest, who may do anything, and more
@@ -47,6 +51,8 @@ func startServer(t testing.TB) *server {
 	if err != nil {
 		t.Skip("Erlang's epmd is not installed")
 	}
+	serverSlots <- struct{}{}
+	t.Cleanup(func() { <-serverSlots })
 	dir, err := os.MkdirTemp("/tmp", "troupe-rabbitmq-") //nolint:usetesting // the server's user has to reach it
 	require.NoError(t, err)
 	s := &server{t: t, dir: dir, port: freePort(t)}

@@ -46,8 +46,9 @@ var modes = map[string]rabbitbus.Options{
 	"single active": {SingleActive: true},
 }
 
+// TestSuite is not parallel to the fault tests: it measures time, while they
+// start servers.
 func TestSuite(t *testing.T) {
-	t.Parallel()
 	url := rabbitURL(t)
 	for name, opts := range modes {
 		t.Run(name, func(t *testing.T) {
