@@ -46,6 +46,7 @@ var rules = []rule{
 	{"bus/bustest", []string{"bus", "envelope", "github.com/stretchr/testify/..."}, "a suite knows no transport"},
 	{"bus/membus", []string{"bus", "envelope"}, "a transport knows its contract, and no sibling"},
 	{"bus/pgbus", []string{"bus", "envelope", "migrations", "internal/pgschema", "github.com/jackc/pgx/v5", "github.com/jackc/pgx/v5/..."}, "a transport knows its contract and its driver, and no sibling"},
+	{"bus/rabbitbus", []string{"bus", "envelope", "github.com/rabbitmq/amqp091-go"}, "a transport knows its contract and its driver, and no sibling"},
 	{"migrations", nil, "files, and the standard library to embed them"},
 	{"aggregate", []string{"bus", "journal", "envelope", "snapshot"}, "domain code must compile without third-party code"},
 	{"aggregate/aggregatetest", []string{"aggregate", "bus", "journal", "envelope", "snapshot", "internal/...", "github.com/stretchr/testify/..."}, "a suite of domain code needs no actors"},
