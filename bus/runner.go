@@ -323,10 +323,10 @@ func (r *runner) worker(left *abandoned) {
 		l := r.ready[0]
 		r.ready[0] = nil
 		r.ready = r.ready[1:]
-		it := l.items[0]
+		it, follow := l.items[0], l.follow
 		r.mu.Unlock()
 		now.lane, now.item = l, it
-		if l.follow {
+		if follow {
 			r.advance(l, it, step{giveBack: true, wait: r.opts.MinBackoff})
 			continue
 		}

@@ -149,7 +149,15 @@ type Settlement struct {
 
 	// Parked are messages to set aside.
 	Parked []Park
+
+	// Pending are positions of parked messages that are to be published after
+	// all: they are pending again, in their old places. One that is not parked
+	// is no error.
+	Pending []uint64
 }
+
+// IsEmpty reports whether there is nothing to settle.
+func (s *Settlement) IsEmpty() bool { return len(s.Published)+len(s.Parked)+len(s.Pending) == 0 }
 
 // Park sets one message of an outbox aside, or changes why it was.
 type Park struct {

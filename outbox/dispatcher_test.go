@@ -100,7 +100,7 @@ func TestRefusedMessageIsParkedAndItsKeyWaits(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		all = parked(t, j)
 		require.Len(t, all, 3)
-		require.Contains(t, all[0].Reason, "sent again")
+		require.Contains(t, all[0].Reason, "no such topic")
 		require.Equal(t, journal.OrderNone, all[0].Order)
 
 		// And with success: before anything newer of its key.

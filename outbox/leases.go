@@ -32,6 +32,8 @@ type leases struct {
 	expire *time.Timer             // does so when the leases end
 
 	shared time.Time // when lanes were last shared out
+
+	busy func(journal.SlotRange) bool // lanes that cannot be given back now; nil if all can
 }
 
 func newLeases(d *Dispatcher) *leases { return &leases{d: d, calls: make(chan struct{}, 1)} }
@@ -155,13 +157,16 @@ func (l *leases) share(ctx context.Context) (err error) {
 		}
 	}
 	part := (l.d.opts.Lanes + len(others)) / (1 + len(others)) // rounded up
-	for len(held) > part {
-		last := held[len(held)-1]
-		held = held[:len(held)-1]
+	for i := len(held) - 1; i >= 0 && len(held) > part; i-- {
+		lane := held[i]
+		if l.busy != nil && l.busy(lane) {
+			continue
+		}
+		held = slices.Delete(held, i, i+1)
 		l.mu.Lock()
-		l.held = slices.DeleteFunc(l.held, func(r journal.SlotRange) bool { return r == last })
+		l.held = slices.DeleteFunc(l.held, func(r journal.SlotRange) bool { return r == lane })
 		l.mu.Unlock()
-		if err := l.d.outbox.Release(ctx, l.d.token, last); err != nil {
+		if err := l.d.outbox.Release(ctx, l.d.token, lane); err != nil {
 			return err
 		}
 	}

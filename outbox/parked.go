@@ -2,10 +2,8 @@ package outbox
 
 import (
 	"context"
-	"fmt"
 	"time"
 
-	"github.com/troupe-go/troupe/bus"
 	"github.com/troupe-go/troupe/envelope"
 	"github.com/troupe-go/troupe/journal"
 )
@@ -33,7 +31,7 @@ func Discard(ctx context.Context, j Journal, filter journal.ParkedFilter) (int, 
 // nobody else parks messages of these lanes.
 type parkedKeys struct {
 	keys     map[string]int      // key → its slot
-	draining map[string]struct{} // keys whose messages only wait behind one that is gone
+	draining map[string]struct{} // keys whose first message waits behind one that is gone
 	checked  time.Time           // when orders were last looked for
 }
 
@@ -50,7 +48,7 @@ func (p *parkedKeys) load(ctx context.Context, o journal.Outbox, lanes []journal
 				continue
 			}
 			if _, seen := p.keys[key]; !seen && m.Behind {
-				// Whoever published or discarded the first died before the rest.
+				// Whoever took orders for those before it did not get to it.
 				p.draining[key] = struct{}{}
 			}
 			p.keys[key] = m.Slot
@@ -78,131 +76,64 @@ func behind(m *envelope.StoredMessage, now time.Time) journal.Park {
 	}}
 }
 
-// maxOrders bounds how many orders are looked at in one go.
-const maxOrders = 1000
-
-// carryOutOrders publishes and deletes the parked messages that somebody wants
-// that for, if it is time to look. more says that there may be more orders.
-func (w *work) carryOutOrders(ctx context.Context) (more bool, err error) {
-	if time.Since(w.parked.checked) < w.d.opts.PollInterval {
-		return false, nil
+// takeOrders has parked messages pending again that somebody wants published,
+// and deletes those that are to be discarded. settle tells the store. It returns
+// the keys that wait no more, and the lowest position that is pending again, 0 if
+// none is.
+func (p *parkedKeys) takeOrders(ctx context.Context, o journal.Outbox, lanes []journal.SlotRange, settle func(journal.Settlement) error) (lowest uint64, err error) {
+	filters := map[journal.ParkedFilter]struct{}{}
+	for key := range p.draining {
+		filters[journal.ParkedFilter{Key: key}] = struct{}{}
 	}
-	keys, alone := map[string]struct{}{}, []string(nil)
-	for key := range w.parked.draining {
-		keys[key] = struct{}{}
-	}
-	for _, lane := range w.lanes {
-		for m, err := range w.d.outbox.Parked(ctx, journal.ParkedFilter{Slots: lane, Ordered: true}) {
-			if err != nil {
-				return false, err
-			}
-			if more = len(keys)+len(alone) >= maxOrders; more {
-				break
-			}
-			if key := m.OrderingKey(); key != "" {
-				keys[key] = struct{}{}
-			} else {
-				alone = append(alone, m.ID)
+	for _, lane := range lanes {
+		for m, err := range o.Parked(ctx, journal.ParkedFilter{Slots: lane, Ordered: true}) {
+			switch key := m.OrderingKey(); {
+			case err != nil:
+				return 0, err
+			case key != "":
+				filters[journal.ParkedFilter{Key: key}] = struct{}{}
+			default:
+				filters[journal.ParkedFilter{ID: m.ID}] = struct{}{}
 			}
 		}
 	}
-	// Looked for again behind what is done now, not in the middle of it.
-	defer func() {
-		if !more {
-			w.parked.checked = time.Now()
-		}
-	}()
-	stuck := false
-	for key := range keys {
-		drained, err := w.drain(ctx, journal.ParkedFilter{Key: key})
+	for filter := range filters {
+		settled, left, err := ordered(ctx, o, filter)
 		if err != nil {
-			return false, err
+			return lowest, err
 		}
-		if delete(w.parked.draining, key); drained {
-			delete(w.parked.keys, key)
-			continue
+		if err := settle(settled); err != nil {
+			return lowest, err
 		}
-		stuck = true
-		if first, err := w.firstParked(ctx, key); err != nil {
-			return false, err
-		} else if first != nil && first.Behind {
-			w.parked.draining[key] = struct{}{}
+		if !left {
+			delete(p.keys, filter.Key)
+			delete(p.draining, filter.Key)
 		}
-	}
-	for _, id := range alone {
-		if _, err := w.drain(ctx, journal.ParkedFilter{ID: id}); err != nil {
-			return false, err
+		for _, position := range settled.Pending {
+			if lowest == 0 || position < lowest {
+				lowest = position
+			}
 		}
 	}
-	more = more && !stuck
-	return more, nil
+	p.checked = time.Now()
+	return lowest, nil
 }
 
-func (w *work) firstParked(ctx context.Context, key string) (*journal.ParkedMessage, error) {
-	for m, err := range w.d.outbox.Parked(ctx, journal.ParkedFilter{Key: key}) {
-		if err != nil {
-			return nil, err
-		}
-		return &m, nil
-	}
-	return nil, nil
-}
-
-// drain carries out the orders for the parked messages of one key, in their
-// order, as far as there are any. It reports whether none is left. What cannot be
-// published for now keeps its order.
-func (w *work) drain(ctx context.Context, filter journal.ParkedFilter) (drained bool, err error) {
-	var due []journal.ParkedMessage
-	for m, err := range w.d.outbox.Parked(ctx, filter) {
-		if err != nil {
-			return false, err
-		}
-		if m.Order == journal.OrderNone && !m.Behind {
-			_, err := w.publishParked(ctx, due)
-			return false, err
-		}
-		if due = append(due, m); len(due) == w.d.opts.Window {
-			if goOn, err := w.publishParked(ctx, due); !goOn || err != nil {
-				return false, err
-			}
-			due = due[:0]
+// ordered collects what is to become of the parked messages of one key, in their
+// order, as far as there are orders; those behind follow by themselves. left says
+// that some stay parked.
+func ordered(ctx context.Context, o journal.Outbox, filter journal.ParkedFilter) (s journal.Settlement, left bool, err error) {
+	for m, err := range o.Parked(ctx, filter) {
+		switch {
+		case err != nil:
+			return s, true, err
+		case m.Order == journal.OrderDiscard:
+			s.Published = append(s.Published, m.Position)
+		case m.Order == journal.OrderRequeue, m.Behind:
+			s.Pending = append(s.Pending, m.Position)
+		default:
+			return s, true, nil
 		}
 	}
-	return w.publishParked(ctx, due)
-}
-
-// publishParked publishes messages that were parked, or deletes those that are
-// to be discarded. It reports whether all are done with.
-func (w *work) publishParked(ctx context.Context, due []journal.ParkedMessage) (all bool, err error) {
-	if len(due) == 0 {
-		return true, nil
-	}
-	var settled journal.Settlement
-	var publish []envelope.StoredMessage
-	for i := range due {
-		if due[i].Order == journal.OrderDiscard {
-			settled.Published = append(settled.Published, due[i].Position)
-			continue
-		}
-		publish = append(publish, due[i].StoredMessage)
-	}
-	all = true
-	if len(publish) > 0 {
-		failed, _ := w.publish(ctx, publish) // each message's own error says enough
-		now := time.Now()
-		for i, e := range failed {
-			m := &publish[i]
-			switch {
-			case e == nil:
-				settled.Published = append(settled.Published, m.Position)
-				continue
-			case bus.IsPermanent(e):
-				settled.Parked = append(settled.Parked, journal.Park{Position: m.Position, Parking: journal.Parking{
-					Reason: fmt.Sprintf("sent again: %v", e), Attempts: 1, Time: now,
-				}})
-			}
-			all = false
-		}
-	}
-	return all, w.settle(ctx, settled)
+	return s, false, nil
 }

@@ -44,8 +44,7 @@ func (w *work) pass(ctx context.Context, window int) (more bool, err error) {
 	if err := w.relane(ctx); err != nil || len(w.lanes) == 0 {
 		return false, err
 	}
-	ordered, err := w.carryOutOrders(ctx)
-	if err != nil {
+	if err := w.takeOrders(ctx); err != nil {
 		return false, err
 	}
 	now := time.Now()
@@ -56,7 +55,19 @@ func (w *work) pass(ctx context.Context, window int) (more bool, err error) {
 		return false, err
 	}
 	confirmed, err := w.publishPage(ctx, &page, window, now)
-	return ordered || page.More && (confirmed > 0 || err == nil), err
+	return page.More && (confirmed > 0 || err == nil), err
+}
+
+// takeOrders does what is ordered for parked messages, if it is time to look.
+func (w *work) takeOrders(ctx context.Context) error {
+	if time.Since(w.parked.checked) < w.d.opts.PollInterval {
+		return nil
+	}
+	lowest, err := w.parked.takeOrders(ctx, w.d.outbox, w.lanes, func(s journal.Settlement) error { return w.tell(ctx, s) })
+	if lowest > 0 {
+		w.floor = min(w.floor, lowest-1)
+	}
+	return err
 }
 
 // relane notes which lanes there are. Of new ones nothing is known: what was
@@ -221,10 +232,21 @@ func (w *work) judge(m *envelope.StoredMessage, err error, othersConfirmed bool,
 	}, true
 }
 
-// settle tells the store what became of messages. When the leases are lost, so
-// is the right to go on.
+// settle tells the store what became of messages, and counts.
 func (w *work) settle(ctx context.Context, s journal.Settlement) error {
-	if len(s.Published)+len(s.Parked) == 0 {
+	if err := w.tell(ctx, s); err != nil {
+		return err
+	}
+	w.result.Published += len(s.Published)
+	w.result.Parked += len(s.Parked)
+	w.d.totals.published.Add(int64(len(s.Published)))
+	w.d.totals.parked.Add(int64(len(s.Parked)))
+	return nil
+}
+
+// tell tells the store. When the leases are lost, so is the right to go on.
+func (w *work) tell(ctx context.Context, s journal.Settlement) error {
+	if s.IsEmpty() {
 		return nil
 	}
 	// What was confirmed is settled even though the run has ended.
@@ -236,13 +258,8 @@ func (w *work) settle(ctx context.Context, s journal.Settlement) error {
 	}
 	if err != nil {
 		w.lanes = nil // what of it was settled is not known: begin anew
-		return err
 	}
-	w.result.Published += len(s.Published)
-	w.result.Parked += len(s.Parked)
-	w.d.totals.published.Add(int64(len(s.Published)))
-	w.d.totals.parked.Add(int64(len(s.Parked)))
-	return nil
+	return err
 }
 
 // nextRetry is when the next resting message is due, if there is one.

@@ -92,10 +92,10 @@ func (p publishing) Settle(ctx context.Context, token string, s journal.Settleme
 	if err := p.ready(ctx, nil); err != nil {
 		return err
 	}
-	if len(s.Published)+len(s.Parked) == 0 {
+	if s.IsEmpty() {
 		return nil
 	}
-	size := 64 * (1 + len(s.Published) + len(s.Parked))
+	size := 64 * (1 + len(s.Published) + len(s.Parked) + len(s.Pending))
 	for i := range s.Parked {
 		size += len(s.Parked[i].Reason)
 	}
@@ -146,7 +146,7 @@ func (g *group) settle(s journal.Settlement, held func(slot int) bool) (refused,
 		}
 		return m, err
 	}
-	published, moved, refused := g.findSettled(s, find)
+	published, moved, back, refused := g.findSettled(s, find)
 	if refused != nil {
 		return refused, nil
 	}
@@ -165,6 +165,11 @@ func (g *group) settle(s journal.Settlement, held func(slot int) bool) (refused,
 			return nil, fatal
 		}
 	}
+	for _, m := range back {
+		if fatal := g.unpark(m); fatal != nil {
+			return nil, fatal
+		}
+	}
 	if lost {
 		return fmt.Errorf("bolt: settle messages: %w", journal.ErrLeaseLost), nil
 	}
@@ -173,7 +178,7 @@ func (g *group) settle(s journal.Settlement, held func(slot int) bool) (refused,
 
 // findSettled reads all messages of a settlement, nil for those that are not
 // there or not to be touched.
-func (g *group) findSettled(s journal.Settlement, find func(uint64) (*outboxMessage, error)) (published, moved []*outboxMessage, err error) {
+func (g *group) findSettled(s journal.Settlement, find func(uint64) (*outboxMessage, error)) (published, moved, back []*outboxMessage, err error) {
 	defer recoverCorrupt(&err)
 	seen := make(map[uint64]struct{}, len(s.Published))
 	for _, position := range s.Published {
@@ -183,10 +188,23 @@ func (g *group) findSettled(s journal.Settlement, find func(uint64) (*outboxMess
 		seen[position] = struct{}{}
 		m, err := find(position)
 		if err != nil {
-			return nil, nil, err
+			return nil, nil, nil, err
 		}
 		if m != nil {
 			published = append(published, m)
+		}
+	}
+	for _, position := range s.Pending {
+		if _, again := seen[position]; again {
+			continue
+		}
+		seen[position] = struct{}{}
+		m, err := find(position)
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		if m != nil && m.parking != nil {
+			back = append(back, m)
 		}
 	}
 	for i := range s.Parked {
@@ -195,12 +213,12 @@ func (g *group) findSettled(s journal.Settlement, find func(uint64) (*outboxMess
 		var m *outboxMessage
 		if !gone {
 			if m, err = find(position); err != nil {
-				return nil, nil, err
+				return nil, nil, nil, err
 			}
 		}
 		moved = append(moved, m)
 	}
-	return published, moved, nil
+	return published, moved, back, nil
 }
 
 // deleteMessage deletes m and frees its id.
@@ -240,6 +258,18 @@ func (g *group) park(m *outboxMessage, why parking) error {
 	g.wrote = true
 	key := uint64Key(m.message.Position)
 	return g.tx.Bucket(bucketParked).Put(key[:], value)
+}
+
+// unpark has m pending again.
+func (g *group) unpark(m *outboxMessage) error {
+	value := append(g.arena.reserve(len(m.value)), m.value...)
+	g.arena.keep(value)
+	if err := g.deleteAt(m); err != nil {
+		return err
+	}
+	g.wrote = true
+	key := uint64Key(m.message.Position)
+	return g.tx.Bucket(bucketOutbox).Put(key[:], value)
 }
 
 // A message that was set aside is: format, flags (1 if it waits behind another

@@ -150,6 +150,8 @@ var faults = []struct {
 	{"orders stay", []string{"ParkedMessagesWaitForOrders"}},
 	{"reasons as given", []string{"ParkedMessagesWaitForOrders"}},
 	{"parked lost by reopening", []string{"ParkedMessagesWaitForOrders"}},
+	{"unparked messages stay parked", []string{"ParkedMessageIsPendingAgain"}},
+	{"unparked messages come last", []string{"ParkedMessageIsPendingAgain"}},
 	{"complete is too high", []string{"DispatcherMissesNoMessage"}},
 	{"outbox after close", []string{"ClosedOutboxSaysSo"}},
 	{"changed for records only", []string{"ChangedFiresForMessages"}},

@@ -296,6 +296,32 @@ var outboxCases = []Case{
 		w.must(newBatch(message("a", "k")))
 		w.outboxHolds("d", "a")
 	}},
+	{"ParkedMessageIsPendingAgain", func(w *world) {
+		if w.lacks(messages) {
+			return
+		}
+		w.must(newBatch(message("a", "k"), message("b", "k"), message("c", "l"), message("d", "k")))
+		all := w.outbox(0, 0)
+		w.leases("d", journal.AllSlots)
+		w.settlement("d", journal.Settlement{Parked: []journal.Park{parked(all[0], "why", false), parked(all[1], "", true)}})
+		w.orders(journal.ParkedFilter{}, journal.OrderRequeue, 2)
+		require.ErrorIs(w, w.j.Outbox().Settle(w.ctx, "other", journal.Settlement{Pending: []uint64{all[0].Position}}), journal.ErrLeaseLost)
+		require.Equal(w, journal.OutboxFigures{Pending: 2, Parked: 2}, w.figures())
+		w.settlement("d", journal.Settlement{Pending: []uint64{all[0].Position, all[1].Position, all[1].Position + 1000}, Published: []uint64{all[2].Position}})
+		w.inEveryLife(func() {
+			w.outboxHolds("a", "b", "d")
+			got := w.pending(journal.PendingQuery{}).Messages
+			require.Equal(w, []string{"a", "b", "d"}, ids(got), "in their old places")
+			require.Equal(w, all[0], got[0])
+			require.Empty(w, w.parked(journal.ParkedFilter{}))
+			require.Equal(w, journal.OutboxFigures{Pending: 3}, w.figures())
+		})
+		w.leases("d", journal.AllSlots)
+		w.settlement("d", journal.Settlement{Parked: []journal.Park{parked(all[0], "again", false)}})
+		require.Equal(w, journal.OrderNone, w.parked(journal.ParkedFilter{})[0].Order)
+		w.settles("d", all...)
+		w.inEveryLife(func() { w.outboxHolds() })
+	}},
 	{"ManyMessagesAreParked", func(w *world) {
 		if w.lacks(messages) {
 			return

@@ -167,6 +167,16 @@ func (o toyOutbox) Settle(ctx context.Context, token string, s journal.Settlemen
 			}
 		})
 	}
+	for _, position := range s.Pending {
+		settle(position, func(m *toyMessage) {
+			if o.fault == "unparked messages stay parked" {
+				return
+			}
+			if m.parking, m.order = nil, journal.OrderNone; o.fault == "unparked messages come last" {
+				m.message.Position = o.disk.outbox[len(o.disk.outbox)-1].message.Position + 1
+			}
+		})
+	}
 	if lost && o.fault != "lost leases are silent" {
 		return journal.ErrLeaseLost
 	}

@@ -281,6 +281,11 @@ func (p publishing) Settle(ctx context.Context, token string, s journal.Settleme
 			j.outbox.park(m, s.Parked[i].Parking)
 		}
 	}
+	for _, position := range s.Pending {
+		if m := j.outbox.find(position); m != nil && m.parking != nil && mine(m) {
+			j.outbox.unpark(m)
+		}
+	}
 	if lost {
 		return fmt.Errorf("memory: settle messages: %w", journal.ErrLeaseLost)
 	}
@@ -313,6 +318,16 @@ func (o *outbox) remove(m *storedMessage) {
 	if at, ok := slices.BinarySearchFunc(o.parked, m.message.Position, byPosition); ok {
 		o.parked = slices.Delete(o.parked, at, at+1)
 	}
+}
+
+// unpark has m pending again.
+func (o *outbox) unpark(m *storedMessage) {
+	o.remove(m)
+	m.parking, m.order = nil, journal.OrderNone
+	o.pending = slices.DeleteFunc(o.pending, func(m *storedMessage) bool { return m == nil })
+	o.gone = 0
+	at, _ := slices.BinarySearchFunc(o.pending, m.message.Position, byPosition)
+	o.pending = slices.Insert(o.pending, at, m)
 }
 
 // park sets m aside, or changes why it was.

@@ -162,6 +162,7 @@ func (p publishing) Settle(ctx context.Context, token string, s journal.Settleme
 		parked[i], times[i], reasons[i] = int64(m.Position), m.Time, journal.CutParkReason(m.Reason)
 		attempts[i], behind[i] = int32(m.Attempts), m.Behind
 	}
+	pending := positions(s.Pending)
 	lost := false
 	err := p.run(ctx, "settle messages", func(ctx context.Context, conn *pgx.Conn) error {
 		lost = false
@@ -186,16 +187,25 @@ func (p publishing) Settle(ctx context.Context, token string, s journal.Settleme
 					return err
 				}
 			}
-			if len(parked) == 0 {
+			if len(parked) > 0 {
+				tag, err := run.Exec(ctx, sql.park, parked, token, times, reasons, attempts, behind)
+				if err == nil {
+					err = left(tag, parked)
+				}
+				if err != nil {
+					return err
+				}
+			}
+			if len(pending) == 0 {
 				return nil
 			}
-			tag, err := run.Exec(ctx, sql.park, parked, token, times, reasons, attempts, behind)
+			tag, err := run.Exec(ctx, sql.unpark, pending, token)
 			if err != nil {
 				return err
 			}
-			return left(tag, parked)
+			return left(tag, pending)
 		}
-		if len(published) == 0 || len(parked) == 0 {
+		if len(parked)+len(pending) == 0 {
 			return work(conn) // one statement is a transaction of its own
 		}
 		return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error { return work(tx) })

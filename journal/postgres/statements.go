@@ -20,9 +20,9 @@ type statements struct {
 	nextTruncated, scavengeEvents, scavengeHead                 string
 	eagerForms, fastForms                                       [16]string
 
-	lockLeases, sweepLeases, takeLease, renewLeases, releaseLease, leases string
-	deletePublished, park, unsettled, parked, orderParked, figures        string
-	lastMessage, outboxWriters                                            string
+	lockLeases, sweepLeases, takeLease, renewLeases, releaseLease, leases  string
+	deletePublished, park, unpark, unsettled, parked, orderParked, figures string
+	lastMessage, outboxWriters                                             string
 }
 
 // What an INSERT names, in the order of the parameters' columns.
@@ -363,6 +363,8 @@ func (s *statements) outboxStatements() {
 	s.park = fmt.Sprintf(`UPDATE %s o SET parked = r.parked, reason = r.reason, attempts = r.attempts, behind = r.behind, ordered = 0
 		FROM unnest($1::bigint[], $3::timestamptz[], $4::text[], $5::int[], $6::boolean[]) AS r(position, parked, reason, attempts, behind)
 		WHERE o.position = r.position AND %s`, outbox, held)
+	s.unpark = fmt.Sprintf(`UPDATE %s o SET parked = NULL, reason = NULL, attempts = NULL, behind = NULL, ordered = NULL
+		WHERE position = ANY ($1::bigint[]) AND parked IS NOT NULL AND %s`, outbox, held)
 	s.unsettled = fmt.Sprintf("SELECT EXISTS (SELECT FROM %s o WHERE position = ANY ($1::bigint[]) AND NOT %s)", outbox, held)
 	s.parked = fmt.Sprintf(`SELECT position, %s, parked, reason, attempts, behind, ordered
 		FROM (SELECT *, sum(octet_length(data)) OVER (ORDER BY position) AS sofar

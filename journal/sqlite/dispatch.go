@@ -138,7 +138,7 @@ func (p publishing) Pending(ctx context.Context, q journal.PendingQuery) (page j
 
 // Settle runs between two groups of the committer.
 func (p publishing) Settle(ctx context.Context, token string, settled journal.Settlement) error {
-	if len(settled.Published)+len(settled.Parked) == 0 {
+	if settled.IsEmpty() {
 		return p.journal.view(ctx, "settle messages", func(context.Context, *session) error { return nil })
 	}
 	lost := false
@@ -176,7 +176,22 @@ func (p publishing) Settle(ctx context.Context, token string, settled journal.Se
 				lost = lost || there
 			}
 		}
-		return nil
+		if len(settled.Pending) == 0 {
+			return nil
+		}
+		pending, err := json.Marshal(settled.Pending)
+		if err != nil {
+			return err
+		}
+		const these = "position IN (SELECT value FROM json_each(?)) AND parked IS NOT NULL"
+		err = s.exec(ctx, "UPDATE outbox SET parked = NULL, reason = NULL, attempts = NULL, behind = NULL, ordered = NULL WHERE "+these+" AND "+held,
+			string(pending), token, now)
+		if err != nil {
+			return err
+		}
+		left, err := s.row(ctx, "SELECT 1 FROM outbox WHERE "+these+" LIMIT 1", []any{string(pending)}, new(int))
+		lost = lost || left
+		return err
 	})
 	if err == nil && lost {
 		err = fmt.Errorf("sqlite: settle messages: %w", journal.ErrLeaseLost)
