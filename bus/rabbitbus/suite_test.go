@@ -33,6 +33,7 @@ func rabbitURL(t testing.TB) string {
 func connect(t testing.TB, url string, opts rabbitbus.Options) *bus.Bus {
 	t.Helper()
 	opts.Logger = quiet
+	removeAfter(t, url, opts.Namespace, opts.Group)
 	b, err := rabbitbus.Connect(t.Context(), url, opts)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, b.Close()) })
