@@ -58,12 +58,19 @@ type runner struct {
 
 	// A delivery that was on its way while those before it in its key were
 	// given back must follow them: call counts calls of Receive, and returned
-	// has, by key, the last one that may have been under way then.
+	// has, by key, the last one that may have been under way then, and which
+	// message was the first. Once that comes again, so do those behind it.
 	call     int
-	returned map[string]int
+	returned map[string]givenBack
 
 	draining bool          // nothing is begun that would wait
 	changed  chan struct{} // has room for one: held or resting went down
+}
+
+// givenBack is the last time that a key's messages were.
+type givenBack struct {
+	call  int
+	first string // id of the first of them
 }
 
 // lane holds the deliveries of one key, in order. Messages without a key have a
@@ -92,7 +99,7 @@ func (it *item) attempt() int { return it.Attempt() - 1 + max(it.tries, 1) }
 func newRunner(source Source, handlers Router, opts RunOptions) *runner {
 	r := &runner{
 		source: source, order: source.Order(), handlers: handlers, opts: opts,
-		lanes: map[string]*lane{}, returned: map[string]int{}, changed: make(chan struct{}, 1),
+		lanes: map[string]*lane{}, returned: map[string]givenBack{}, changed: make(chan struct{}, 1),
 	}
 	if opts.inbox != nil {
 		r.inbox = &inbox{journal: opts.inbox, consumer: opts.Consumer}
@@ -171,7 +178,7 @@ func (r *runner) receive(ctx context.Context) {
 		}
 		r.mu.Lock()
 		r.call++
-		maps.DeleteFunc(r.returned, func(_ string, call int) bool { return call < r.call })
+		maps.DeleteFunc(r.returned, func(_ string, g givenBack) bool { return g.call < r.call })
 		r.mu.Unlock()
 		deliveries, err := r.receiveSome(ctx, room)
 		for _, d := range deliveries {
@@ -275,8 +282,10 @@ func (r *runner) accept(d Delivery) {
 		}
 	}
 	l.items = append(l.items, it)
-	if call, ok := r.returned[key]; ok && call >= r.call && key != "" {
-		l.follow = true
+	if g, ok := r.returned[key]; ok && g.call >= r.call {
+		if l.follow = g.first != d.Message().ID; !l.follow {
+			delete(r.returned, key)
+		}
 	}
 	switch {
 	case l.rest != nil:
@@ -402,6 +411,12 @@ func (r *runner) restLane(l *lane, wait time.Duration) {
 // it meanwhile. r.mu is held, and let go for that.
 func (r *runner) giveBack(l *lane, delay time.Duration) {
 	l.working = true
+	first := ""
+	if g, ok := r.returned[l.key]; ok {
+		first = g.first
+	} else if len(l.items) > 0 {
+		first = l.items[0].Message().ID
+	}
 	for len(l.items) > 0 {
 		it := l.items[0]
 		r.mu.Unlock()
@@ -416,7 +431,7 @@ func (r *runner) giveBack(l *lane, delay time.Duration) {
 	l.working = false
 	if l.key != "" {
 		delete(r.lanes, l.key)
-		r.returned[l.key] = r.call
+		r.returned[l.key] = givenBack{r.call, first}
 	}
 }
 

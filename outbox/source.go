@@ -55,6 +55,7 @@ type source struct {
 	mu      sync.Mutex
 	lent    map[uint64]*delivery // by position
 	resting map[uint64]*rest     // given back
+	gone    map[uint64]struct{}  // settled since the last page was asked for, which may have them
 	wake    chan struct{}        // has room for one: something was settled or given back
 	closed  chan struct{}
 }
@@ -146,6 +147,7 @@ func (s *source) take(ctx context.Context, limit int) (got []bus.Delivery, wait 
 	now := time.Now()
 	wait = s.d.opts.PollInterval
 	s.mu.Lock()
+	s.gone = map[uint64]struct{}{}
 	skip := map[string]bool{}
 	for _, r := range s.resting {
 		if left := r.due.Sub(now); left > 0 {
@@ -191,6 +193,9 @@ func (s *source) lend(page *journal.PendingPage, limit int, now time.Time) (got 
 	}
 	for i := range page.Messages {
 		m := &page.Messages[i]
+		if _, gone := s.gone[m.Position]; gone {
+			continue
+		}
 		r := s.resting[m.Position]
 		switch {
 		case s.lent[m.Position] != nil, r != nil && now.Before(r.due):
@@ -317,8 +322,11 @@ func (d *delivery) settle(ctx context.Context, settled journal.Settlement) error
 	}
 	s.mu.Lock()
 	delete(s.lent, d.message.Position)
-	if err == nil && len(settled.Parked) > 0 {
-		s.parked.add(d.message)
+	if err == nil {
+		s.gone[d.message.Position] = struct{}{}
+		if len(settled.Parked) > 0 {
+			s.parked.add(d.message)
+		}
 	}
 	s.mu.Unlock()
 	s.nudge()
