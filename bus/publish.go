@@ -19,9 +19,14 @@ func PublishInOrder(ctx context.Context, p Publisher, messages []envelope.Messag
 		publisher: p, features: p.Features(), messages: messages,
 		failed: make([]error, len(messages)), blocked: map[string]error{}, left: make([]int, 0, len(messages)),
 	}
+	sound := true
 	for i := range messages {
 		r.failed[i] = checkMessage(&messages[i], &r.features)
+		sound = sound && r.failed[i] == nil
 		r.left = append(r.left, i)
+	}
+	if sound && r.features.OrderedPublish {
+		return p.PublishBatch(ctx, messages)
 	}
 	for len(r.left) > 0 {
 		r.next(ctx)

@@ -97,6 +97,7 @@ func (w *work) publishPage(ctx context.Context, page *journal.PendingPage, windo
 			left = m.Position
 		}
 	}
+	due = make([]envelope.StoredMessage, 0, min(len(page.Messages), window))
 	for i := range page.Messages {
 		m := &page.Messages[i]
 		switch {
@@ -118,7 +119,8 @@ func (w *work) publishPage(ctx context.Context, page *journal.PendingPage, windo
 			}
 		}
 		w.resting.confirmed += int64(confirmed)
-		var published []envelope.StoredMessage
+		published := make([]envelope.StoredMessage, 0, confirmed)
+		settled.Published = make([]uint64, 0, confirmed)
 		if confirmed == 0 && w.resting.knows(due) {
 			err = nil // only what failed before failed again: that is no outage
 		}

@@ -2,15 +2,18 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"math"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/troupe-go/troupe/envelope"
 	"github.com/troupe-go/troupe/journal"
 )
 
@@ -99,8 +102,8 @@ func (p publishing) Leases(ctx context.Context) (all []journal.OutboxLease, err 
 // orderingKey is that of envelope.Message.
 const orderingKey = "CASE key WHEN '' THEN source_id ELSE key END"
 
-// pendingQuery is the text of a page: positions, limit, bytes and keys to skip
-// are parameters; slots stand in the text, since they change only when leases do.
+// pendingQuery is the text of a page: position, limit and keys to skip are
+// parameters; slots stand in the text, since they change only when leases do.
 func (j *Journal) pendingQuery(slots []journal.SlotRange, skip bool) string {
 	condition := ""
 	if len(slots) != 1 || slots[0] != journal.AllSlots {
@@ -111,9 +114,33 @@ func (j *Journal) pendingQuery(slots []journal.SlotRange, skip bool) string {
 		condition += " AND (" + strings.Join(append(ranges, "false"), " OR ") + ")"
 	}
 	if skip {
-		condition += " AND " + orderingKey + " <> ALL ($4::text[])"
+		condition += " AND " + orderingKey + " <> ALL ($3::text[])"
 	}
-	return strings.Replace(j.sql.messages, "AND parked IS NULL", "AND parked IS NULL"+condition, 1)
+	return j.sql.pending + condition + " ORDER BY position LIMIT $2"
+}
+
+// pageRows is how many messages a page is asked for at most: as many as the last
+// pages had until they reached their size, or twice as many as that. The server
+// sends all that it is asked for. Zero means 1,024.
+type pageRows struct{ n atomic.Int64 }
+
+func (p *pageRows) limit(wanted int) int {
+	most := p.n.Load()
+	if most == 0 {
+		most = 1024
+	}
+	return int(min(int64(wanted), most))
+}
+
+// had notes how many messages filled a page, or that all that were asked for did
+// not.
+func (p *pageRows) had(n, asked int, full bool) {
+	switch {
+	case full:
+		p.n.Store(int64(max(n, 2)))
+	case n == asked:
+		p.n.Store(int64(min(max(2*n, 1024), 1<<20)))
+	}
 }
 
 func (p publishing) Pending(ctx context.Context, q journal.PendingQuery) (page journal.PendingPage, err error) {
@@ -121,7 +148,8 @@ func (p publishing) Pending(ctx context.Context, q journal.PendingQuery) (page j
 		return page, err
 	}
 	query := p.journal.pendingQuery(journal.JoinSlots(q.Slots), len(q.Skip) > 0)
-	args := []any{int64(min(q.After, math.MaxInt64)), min(q.Limit, math.MaxInt32) + 1, journal.PendingPageBytes}
+	asked := p.journal.pageRows.limit(min(q.Limit, math.MaxInt32) + 1)
+	args := []any{int64(min(q.After, math.MaxInt64)), asked}
 	if len(q.Skip) > 0 {
 		args = append(args, q.Skip)
 	}
@@ -130,25 +158,53 @@ func (p publishing) Pending(ctx context.Context, q journal.PendingQuery) (page j
 		if page.Complete, err = p.journal.outboxHorizon.advance(ctx, conn, &p.journal.sql); err != nil {
 			return err
 		}
-		rows, err := conn.Query(ctx, query, args...)
+		// A table that grows and shrinks has statistics of another time; by
+		// those, reading and sorting all of it can look cheap. What is in one
+		// batch is one transaction.
+		var batch pgx.Batch
+		batch.Queue("SELECT set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true)")
+		batch.Queue(query, args...)
+		results := conn.SendBatch(ctx, &batch)
+		defer func() { err = errors.Join(err, results.Close()) }()
+		if _, err := results.Exec(); err != nil {
+			return err
+		}
+		rows, err := results.Query()
 		if err != nil {
 			return err
 		}
-		page.Messages, err = scanMessages(rows)
+		page.Messages, page.More, err = scanPage(rows, asked)
 		return err
 	})
 	if err != nil {
 		return journal.PendingPage{}, err
 	}
-	bytes := 0
-	for i := range page.Messages {
-		bytes += len(page.Messages[i].Data)
-	}
-	page.More = bytes >= journal.PendingPageBytes
-	if len(page.Messages) > q.Limit {
-		page.More, page.Messages = true, page.Messages[:q.Limit]
+	n := len(page.Messages)
+	p.journal.pageRows.had(n, asked, page.More && n < asked)
+	if n > q.Limit {
+		page.Messages = page.Messages[:q.Limit]
 	}
 	return page, nil
+}
+
+// scanPage reads messages up to the size of a page. more says that it ended by
+// that, or that there may be others behind as many as were asked for.
+func scanPage(rows pgx.Rows, asked int) (page []envelope.StoredMessage, more bool, err error) {
+	defer rows.Close()
+	page = make([]envelope.StoredMessage, 0, min(asked, 1024))
+	bytes := 0
+	for rows.Next() {
+		if bytes >= journal.PendingPageBytes {
+			return page, true, nil
+		}
+		page = append(page, envelope.StoredMessage{})
+		if err := scanMessage(rows, &page[len(page)-1]); err != nil {
+			return nil, false, err
+		}
+		bytes += len(page[len(page)-1].Data)
+	}
+	rows.Close()
+	return page, len(page) == asked, rows.Err()
 }
 
 func (p publishing) Settle(ctx context.Context, token string, s journal.Settlement) error {

@@ -33,6 +33,7 @@ type Journal struct {
 	horizon horizon
 
 	outboxHorizon outboxHorizon
+	pageRows      pageRows
 
 	keys       sync.Map      // of tables of read models, as checkKey found them
 	scavenging chan struct{} // one slot: whoever is in it scavenges

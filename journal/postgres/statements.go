@@ -3,6 +3,8 @@ package postgres
 import (
 	"fmt"
 	"strings"
+
+	"github.com/troupe-go/troupe/envelope"
 )
 
 // statements are the texts that depend on the schema's name alone.
@@ -22,7 +24,7 @@ type statements struct {
 
 	lockLeases, sweepLeases, takeLease, renewLeases, releaseLease, leases  string
 	deletePublished, park, unpark, unsettled, parked, orderParked, figures string
-	lastMessage, outboxWriters                                             string
+	pending, lastMessage, outboxWriters                                    string
 }
 
 // What an INSERT names, in the order of the parameters' columns.
@@ -358,7 +360,12 @@ func (s *statements) outboxStatements() {
 	s.leases = fmt.Sprintf(`SELECT token, owner, first, last, (extract(epoch FROM until - %s) * 1000000)::bigint
 		FROM %s WHERE until > %[1]s ORDER BY first, last, token`, now, leases)
 
-	held := fmt.Sprintf("EXISTS (SELECT FROM %s l WHERE l.token = $2 AND l.until > %s AND o.slot >= l.first AND o.slot < l.last)", leases, now)
+	// Who has all slots, as the only dispatcher does, need not be asked for each.
+	s.pending = fmt.Sprintf("SELECT position, %s FROM %s WHERE position > $1 AND parked IS NULL", outboxNames, outbox)
+	held := fmt.Sprintf(`(coalesce((SELECT bool_and(first <= coalesce(reached, 0)) AND max(last) = %d
+			FROM (SELECT first, last, max(last) OVER (ORDER BY first, last ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS reached
+				FROM %s l WHERE l.token = $2 AND l.until > %s) l), false)
+		OR EXISTS (SELECT FROM %[2]s l WHERE l.token = $2 AND l.until > %[3]s AND o.slot >= l.first AND o.slot < l.last))`, envelope.Slots, leases, now)
 	s.deletePublished = fmt.Sprintf("DELETE FROM %s o WHERE position = ANY ($1::bigint[]) AND %s", outbox, held)
 	s.park = fmt.Sprintf(`UPDATE %s o SET parked = r.parked, reason = r.reason, attempts = r.attempts, behind = r.behind, ordered = 0
 		FROM unnest($1::bigint[], $3::timestamptz[], $4::text[], $5::int[], $6::boolean[]) AS r(position, parked, reason, attempts, behind)
