@@ -32,8 +32,11 @@ func brokersOwn(key string) bool {
 
 // encode makes what is published of m. It shares m's data, which is not changed.
 //
-// Errors: [bus.ErrRefused].
+// Errors: [bus.ErrInvalid], [bus.ErrRefused].
 func encode(m *envelope.Message, subject string) (*nats.Msg, error) {
+	if err := m.Validate(); err != nil { // a line break would begin another header, or another message
+		return nil, err
+	}
 	h := nats.Header{headerMsgID: {m.ID}, headerKind: {m.Kind.String()}}
 	if m.ContentType != "" {
 		h[headerContentType] = []string{m.ContentType}
@@ -48,8 +51,7 @@ func encode(m *envelope.Message, subject string) (*nats.Msg, error) {
 		h[key] = []string{value}
 	}
 	for key, values := range h {
-		// Metadata is valid, so no value has a line break; what begins with
-		// white space would arrive without.
+		// What begins with white space would arrive without.
 		if value := values[0]; value != "" && (value[0] == ' ' || value[0] == '\t') {
 			return nil, fmt.Errorf("%w: message %q: the value of header %q begins with white space, which NATS does not keep", bus.ErrRefused, m.ID, key)
 		}

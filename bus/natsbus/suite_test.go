@@ -21,13 +21,14 @@ var quiet = slog.New(slog.DiscardHandler)
 // small limits what the tests' streams reserve.
 var small = natsbus.Limits{MaxBytes: 16 << 20}
 
-// natsURL is that of the server that is set, or of one of the test's own.
-func natsURL(t testing.TB) string {
+// broker is the server that is set, or one of the test's own.
+func broker(t testing.TB) (url string, own *natsServer) {
 	t.Helper()
 	if url := os.Getenv("TROUPE_NATS_URL"); url != "" {
-		return url
+		return url, nil
 	}
-	return startServer(t).url()
+	own = startServer(t)
+	return own.url(), own
 }
 
 func connect(t testing.TB, url string, opts natsbus.Options) *bus.Bus {
@@ -55,16 +56,20 @@ var modes = map[string]natsbus.Options{
 // TestSuite is not parallel to the fault tests: it measures time, while they
 // start servers.
 func TestSuite(t *testing.T) {
-	url := natsURL(t)
+	url, own := broker(t)
 	for name, opts := range modes {
 		t.Run(name, func(t *testing.T) {
-			bustest.Run(t, bustest.Config{
+			config := bustest.Config{
 				Connect: func(t testing.TB, namespace, group string) *bus.Bus {
 					opts := opts
 					opts.Namespace, opts.Group = namespace, group
 					return connect(t, url, opts)
 				},
-			})
+			}
+			if own != nil {
+				config.Restart = func(testing.TB) { own.restart() }
+			}
+			bustest.Run(t, config)
 		})
 	}
 }
