@@ -83,7 +83,7 @@ func decode(header nats.Header, data []byte, kind envelope.Kind, name string, st
 			malformed = err
 		}
 	}
-	id := ""                                               // in a header of ours
+	id, own := "", false                                   // in a header of ours
 	for _, key := range slices.Sorted(maps.Keys(header)) { // in order, for the same answer each time
 		values := header[key]
 		if len(values) == 0 {
@@ -92,7 +92,7 @@ func decode(header nats.Header, data []byte, kind envelope.Kind, name string, st
 		value := values[len(values)-1] // as a Rust service does
 		switch strings.ToLower(key) {
 		case bus.HeaderID:
-			id = value
+			id, own = value, true
 		case strings.ToLower(headerMsgID):
 			m.ID = value
 		case bus.HeaderKind:
@@ -106,7 +106,7 @@ func decode(header nats.Header, data []byte, kind envelope.Kind, name string, st
 			}
 		}
 	}
-	if id != "" {
+	if own { // the broker's is another one, see again
 		m.ID = id
 	}
 	if m.Source == (envelope.Stream{}) {
@@ -133,9 +133,7 @@ func again(header nats.Header, m *envelope.Message, msgID string) nats.Header {
 		}
 	}
 	h[headerMsgID] = []string{msgID}
-	if m.ID != "" {
-		h[bus.HeaderID] = []string{m.ID}
-	}
+	h[bus.HeaderID] = []string{m.ID} // also of a message without
 	timed := func(key string) bool { return strings.EqualFold(key, bus.HeaderTime) }
 	if !m.Time.IsZero() && !slices.ContainsFunc(slices.Collect(maps.Keys(h)), timed) {
 		h[bus.HeaderTime] = []string{m.Time.UTC().Format(time.RFC3339Nano)}

@@ -42,7 +42,10 @@ func Connect(ctx context.Context, url string, opts Options) (*bus.Bus, error) {
 	conn, err := nats.Connect(url, append([]nats.Option{
 		nats.Name(o.Namespace + "." + o.Group), nats.Timeout(timeout), nats.MaxReconnects(-1), nats.IgnoreAuthErrorAbort(),
 		nats.ReconnectWait(250 * time.Millisecond), nats.ReconnectJitter(250*time.Millisecond, time.Second),
-		nats.PingInterval(10 * time.Second), nats.MaxPingsOutstanding(2),
+		nats.PingInterval(10 * time.Second), nats.MaxPingsOutstanding(2), nats.FlusherTimeout(o.ConfirmTimeout),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			o.Logger.Warn("natsbus: the server reports", "err", err)
+		}),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if err != nil {
 				o.Logger.Warn("natsbus: the connection was lost and is made again", "err", err)

@@ -219,17 +219,25 @@ func (p *pull) takeOver() {
 	}
 }
 
-// collectPoll is how often the new owner asks what is pending.
-const collectPoll = 50 * time.Millisecond
+// The new owner asks what is pending, soon at first: a former one that closed
+// has given everything back. One that is gone takes a lease.
+const (
+	minCollectPoll = 20 * time.Millisecond
+	maxCollectPoll = 500 * time.Millisecond
+)
 
 // collect waits until all messages that anybody was given and did not settle are
 // here. Those are as many as the broker says are pending: a message of ours that
 // is unsettled is pending, so when the numbers are equal there is no other.
+//
+// A message that the former owner acknowledged while it was on its way to us is
+// here and not pending, and the numbers are never equal. But after two leases
+// all that nobody renews have come, so then it is enough that there are not
+// more.
 func (p *pull) collect() {
 	s := p.source
-	poll := time.NewTicker(collectPoll)
-	defer poll.Stop()
-	for {
+	over := time.Now().Add(2*s.Lease() + time.Second)
+	for wait := minCollectPoll; ; wait = min(2*wait, maxCollectPoll) {
 		s.mu.Lock()
 		if s.closed || !p.taking {
 			s.mu.Unlock()
@@ -249,7 +257,8 @@ func (p *pull) collect() {
 			return err
 		})
 		s.mu.Lock()
-		if p.taking && pending == ours && s.settled == settled {
+		all := pending == ours && s.settled == settled || time.Now().After(over) && pending >= 0 && pending < ours
+		if p.taking && all {
 			slices.SortFunc(p.early, bySequence)
 			s.buffer = append(s.buffer, p.early...)
 			p.early, p.taking = nil, false
@@ -259,7 +268,7 @@ func (p *pull) collect() {
 		}
 		s.mu.Unlock()
 		select {
-		case <-poll.C:
+		case <-time.After(wait):
 		case <-s.done:
 			return
 		case <-s.t.life.Done():

@@ -78,7 +78,7 @@ func (t *transport) use(ctx context.Context, s jetstream.Stream, subject string,
 	}
 	want := limits.apply(c)
 	if c.MaxAge == want.MaxAge && c.MaxBytes == want.MaxBytes && c.MaxMsgs == want.MaxMsgs && c.Replicas == want.Replicas &&
-		c.Duplicates == want.Duplicates && c.Discard == want.Discard {
+		c.Duplicates == want.Duplicates && c.Discard == want.Discard && c.Retention == jetstream.LimitsPolicy {
 		return s, nil
 	}
 	if t.opts.UpdateStreams {
@@ -88,6 +88,9 @@ func (t *transport) use(ctx context.Context, s jetstream.Stream, subject string,
 		text := "natsbus: the stream has other limits than the options, and is used as it is"
 		if c.Discard != jetstream.DiscardNew && (c.MaxBytes > 0 || c.MaxMsgs > 0) {
 			text += "; when it is full it drops its oldest messages, handled or not"
+		}
+		if c.Retention == jetstream.InterestPolicy {
+			text += "; what no group has a consumer for is confirmed and dropped"
 		}
 		t.opts.Logger.Warn(text, "stream", c.Name, "max_age", c.MaxAge, "max_bytes", c.MaxBytes, "max_messages", c.MaxMsgs,
 			"replicas", c.Replicas, "dedup_window", c.Duplicates, "discard", c.Discard.String())
@@ -125,7 +128,7 @@ func (t *transport) consumer(ctx context.Context, s jetstream.Stream, name strin
 		c, err = s.Consumer(ctx, name)
 		switch {
 		case errors.Is(err, jetstream.ErrConsumerNotFound):
-			_, err = s.CreateConsumer(ctx, t.consumerConfig(jetstream.ConsumerConfig{Durable: name, Name: name, AckPolicy: jetstream.AckExplicitPolicy}, filters))
+			c, err = s.CreateConsumer(ctx, t.consumerConfig(jetstream.ConsumerConfig{Durable: name, Name: name, AckPolicy: jetstream.AckExplicitPolicy}, filters))
 		case errors.Is(err, jetstream.ErrNotPullConsumer):
 			return &SettingsError{What: "consumer", Name: name, Reason: "it is a push consumer"}
 		case err == nil:
@@ -137,11 +140,15 @@ func (t *transport) consumer(ctx context.Context, s jetstream.Stream, name strin
 			if sameConsumer(&has, &want) {
 				return nil
 			}
-			_, err = s.UpdateConsumer(ctx, want)
+			c, err = s.UpdateConsumer(ctx, want)
 		}
 		switch {
+		case err == nil && t.opts.SingleActive && c.CachedInfo().Config.PriorityPolicy != jetstream.PriorityPolicyPinned:
+			return &SettingsError{What: "consumer", Name: name, Reason: "this server cannot keep one replica active (priority_policy pinned_client): 2.11 can"}
 		case err == nil:
 			return nil
+		case errors.Is(err, jetstream.ErrConsumerMultipleFilterSubjectsNotSupported):
+			return &SettingsError{What: "consumer", Name: name, Reason: "this server knows one subject for a consumer: 2.10 knows more"}
 		case errors.Is(err, jetstream.ErrConsumerExists), errors.Is(err, jetstream.ErrConsumerDoesNotExist):
 			continue // somebody was faster
 		}

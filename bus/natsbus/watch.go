@@ -44,15 +44,12 @@ func (v *violations) add(w *watch) (remove func()) {
 // Publish to "app.evt.x".
 var quoted = regexp.MustCompile(`(?i)permissions violation for (?:publish|subscription) to "([^"]+)"`)
 
-// violated passes on an error that the server told beside. It reports whether it
-// was one of permissions.
-func (v *violations) violated(err error) bool {
-	if !errors.Is(err, nats.ErrPermissionViolation) {
-		return false
-	}
+// violated passes on an error that the server told beside, if it is one of
+// permissions.
+func (v *violations) violated(err error) {
 	found := quoted.FindStringSubmatch(err.Error())
-	if found == nil {
-		return true
+	if !errors.Is(err, nats.ErrPermissionViolation) || found == nil {
+		return
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -61,7 +58,6 @@ func (v *violations) violated(err error) bool {
 			w.tell(err)
 		}
 	}
-	return true
 }
 
 // listen has t hear what the connection tells beside, and those who listened
@@ -72,8 +68,6 @@ func (t *transport) listen() {
 		t.violations.violated(err)
 		if before != nil {
 			before(c, sub, err)
-		} else if t.life.Err() == nil {
-			t.opts.Logger.Warn("natsbus: the server reports", "err", err)
 		}
 	})
 }
