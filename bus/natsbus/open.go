@@ -255,7 +255,7 @@ func (t *transport) source(ctx context.Context, kind envelope.Kind, names []stri
 		}
 	}
 	s := newSource(t, kind, names)
-	if err := s.prepare(ctx); err != nil {
+	if err := s.open(ctx); err != nil {
 		_ = s.Close(ctx) // it has nothing
 		return nil, err
 	}

@@ -92,6 +92,29 @@ func (s *source) begin() {
 	s.nudge()
 }
 
+// openPoll is how often a source that is opened tries again while the broker is
+// away.
+const openPoll = 50 * time.Millisecond
+
+// open prepares s. A broker that is away for a moment is waited for: a run that
+// begins would end with the error.
+func (s *source) open(ctx context.Context) error {
+	over := time.Now().Add(s.t.opts.ConfirmTimeout)
+	for {
+		err := s.prepare(ctx)
+		if !errors.Is(err, bus.ErrUnavailable) || time.Now().After(over) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-s.t.life.Done():
+			return bus.ErrClosed
+		case <-time.After(openPoll):
+		}
+	}
+}
+
 // prepare makes what is needed, or brings it up to date, and forgets what was
 // asked of the broker before.
 func (s *source) prepare(ctx context.Context) error {
