@@ -15,6 +15,7 @@ import (
 	"github.com/troupe-go/troupe/actor"
 	"github.com/troupe-go/troupe/aggregate"
 	"github.com/troupe-go/troupe/bus"
+	"github.com/troupe-go/troupe/bus/natsbus"
 	"github.com/troupe-go/troupe/bus/pgbus"
 	"github.com/troupe-go/troupe/bus/rabbitbus"
 	"github.com/troupe-go/troupe/envelope"
@@ -59,6 +60,8 @@ func openBus(ctx context.Context, name, group string) (b *bus.Bus, err error) {
 			b, err = pgbus.OpenAndMigrate(ctx, url, pgbus.Options{Group: group, Namespace: namespace, Schema: namespace, Lease: 2 * time.Second, Logger: quiet})
 		case "rabbitbus":
 			b, err = rabbitbus.Connect(ctx, url, rabbitbus.Options{Group: group, Namespace: namespace, Logger: quiet})
+		case "natsbus":
+			b, err = natsbus.Connect(ctx, url, natsbus.Options{Group: group, Namespace: namespace, Logger: quiet})
 		default:
 			return nil, fmt.Errorf("no bus %q", name)
 		}

@@ -24,6 +24,7 @@ var brokers = []struct {
 }{
 	{"pgbus", "postgres", true},
 	{"rabbitbus", "rabbitmq", false},
+	{"natsbus", "nats", false},
 }
 
 // TestEveryMessageHasItsEffectOnce has one process that commits events and

@@ -1,0 +1,121 @@
+package natsbus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"sync"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/troupe-go/troupe/bus"
+)
+
+// violations tells those who wait for an answer that there will be none: a
+// server does not answer what it does not permit, but says so beside.
+type violations struct {
+	mu      sync.Mutex
+	waiting map[*watch]struct{}
+}
+
+// watch is one who waits.
+type watch struct {
+	about func(subject string) bool
+	tell  func(error) // must not block
+}
+
+func (v *violations) add(w *watch) (remove func()) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.waiting == nil {
+		v.waiting = map[*watch]struct{}{}
+	}
+	v.waiting[w] = struct{}{}
+	return func() {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		delete(v.waiting, w)
+	}
+}
+
+// quoted finds the subject in the server's words: Permissions Violation for
+// Publish to "app.evt.x".
+var quoted = regexp.MustCompile(`(?i)permissions violation for (?:publish|subscription) to "([^"]+)"`)
+
+// violated passes on an error that the server told beside, if it is one of
+// permissions.
+func (v *violations) violated(err error) {
+	found := quoted.FindStringSubmatch(err.Error())
+	if !errors.Is(err, nats.ErrPermissionViolation) || found == nil {
+		return
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for w := range v.waiting {
+		if w.about(found[1]) {
+			w.tell(err)
+		}
+	}
+}
+
+// listen has t hear what the connection tells beside, and those who listened
+// before, too.
+func (t *transport) listen() {
+	before := t.conn.ErrorHandler()
+	t.conn.SetErrorHandler(func(c *nats.Conn, sub *nats.Subscription, err error) {
+		t.violations.violated(err)
+		if before != nil {
+			before(c, sub, err)
+		}
+	})
+}
+
+// ask does what needs the broker's answer to requests of JetStream, in bounded
+// time.
+func (t *transport) ask(ctx context.Context, doing string, f func(context.Context) error) error {
+	if t.life.Err() != nil {
+		return bus.ErrClosed
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if !t.conn.IsConnected() {
+		return t.away(doing)
+	}
+	limited, cancel := context.WithTimeoutCause(ctx, t.opts.ConfirmTimeout, errNoAnswer)
+	defer cancel()
+	asking, refuse := context.WithCancelCause(limited)
+	defer refuse(nil)
+	stop := context.AfterFunc(t.life, func() { refuse(bus.ErrClosed) })
+	defer stop()
+	defer t.violations.add(&watch{
+		about: func(subject string) bool {
+			return strings.HasPrefix(subject, "$JS.") || strings.HasPrefix(subject, t.inboxPrefix)
+		},
+		tell: func(err error) { refuse(fmt.Errorf("natsbus: %s: %w: %w", doing, bus.ErrUnauthorized, err)) },
+	})()
+	err := f(asking)
+	if err == nil {
+		return nil
+	}
+	if asking.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout)) {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return context.Cause(asking)
+	}
+	return typed(doing, err)
+}
+
+// away is the error of a connection that is lost, or closed for good.
+func (t *transport) away(doing string) error {
+	if t.conn.IsClosed() || t.life.Err() != nil {
+		return bus.ErrClosed
+	}
+	if last := t.conn.LastError(); last != nil {
+		return fmt.Errorf("natsbus: %s: %w: not connected: %w", doing, bus.ErrUnavailable, last)
+	}
+	return fmt.Errorf("natsbus: %s: %w: not connected", doing, bus.ErrUnavailable)
+}
