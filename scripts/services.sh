@@ -42,7 +42,7 @@ paused() { local stat; stat=$(cat "/proc/$1/stat"); stat=${stat##*) }; [ "${stat
 launch() { # launch NAME CMD...: in a session of its own, its output to the log
   local name=$1
   shift
-  (cd "$dir/$name" && exec setsid "$@") >>"$dir/$name/log" 2>&1 </dev/null 9>&- &
+  (cd "$dir/$name" && exec setsid "$@") >>"$dir/$name/log" 2>&1 </dev/null 9>&- 7>&- &
   echo "$! $(started $! || echo gone)" >"$dir/$name/pid"
 }
 stop() { # stop NAME SIGNAL: and kill -9 after 20 s
@@ -166,7 +166,7 @@ variable_nats=TROUPE_NATS_URL
 url_nats() { echo "nats://127.0.0.1:$(port_of nats)"; }
 install_nats() { # built from the module, which pins the version for the tests, too
   local stamp
-  stamp=$(grep 'nats-io/nats-server/v2 ' "$root/go.mod")
+  stamp=$(grep 'nats-io/nats-server/v2 ' "$root/go.mod") || die "go.mod does not name nats-server"
   [ -x "$cache/nats-server" ] && [ "$(cat "$cache/nats-server.stamp" 2>/dev/null)" = "$stamp" ] && return
   say "building nats-server"
   (cd "$root" && ${GO:-go} build -trimpath -buildvcs=false -o "$cache/nats-server" github.com/nats-io/nats-server/v2) >"$dir/nats/build.log" 2>&1 ||
@@ -191,7 +191,7 @@ install_kafka() {
   command -v java >/dev/null || install_packages openjdk-17-jre-headless
   command -v mvn >/dev/null || install_packages maven
   say "fetching Kafka"
-  rm -rf "$cache/kafka"
+  rm -rf "$cache/kafka" "$cache/kafka.stamp"
   mvn -B -q -f "$root/scripts/kafka/pom.xml" dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory="$cache/kafka" \
     >"$dir/kafka/mvn.log" 2>&1 || { tail -n 25 "$dir/kafka/mvn.log" >&2; die "could not fetch Kafka"; }
   echo "$stamp" >"$cache/kafka.stamp"
@@ -234,12 +234,15 @@ foreign() { # whether the variable of service NAME is set already
 up() {
   local name deadline ours=()
   mkdir -p "$cache"
+  exec 7>"$cache/.lock" # other checkouts install into it, too
+  flock -w 600 7 || die "another services.sh holds $cache/.lock"
   for name in "$@"; do
     if foreign "$name"; then say "$name: the server that is set already"; continue; fi
     ours+=("$name")
     mkdir -p "$dir/$name"
     "install_$name"
   done
+  exec 7>&-
   for name in "${ours[@]}"; do
     if pid_of "$name" >/dev/null; then
       kill -CONT "$(pid_of "$name")"
