@@ -122,7 +122,16 @@ func (r *Repository[A]) Peek(ctx context.Context, id string) (*A, error) {
 // [journal.ErrDuplicate], when the message had its effect before, and
 // [bus.ErrInboxCommitted]. On an error the aggregates keep what they recorded.
 func (r *Repository[A]) Commit(ctx context.Context, aggregates ...*A) error {
-	b := &journal.Batch{ID: journal.NewBatchID()}
+	return r.CommitWith(ctx, nil, aggregates...)
+}
+
+// CommitWith is Commit with messages for the outbox in the same batch, such as
+// those that [Spec.EventMessage] makes. They are stored also if no aggregate
+// recorded anything.
+//
+// Errors: as Commit, and [journal.ErrMessageExists].
+func (r *Repository[A]) CommitWith(ctx context.Context, messages []envelope.Message, aggregates ...*A) error {
+	b := &journal.Batch{ID: journal.NewBatchID(), Messages: messages}
 	now := time.Now()
 	for _, a := range aggregates {
 		r.add(b, a, now)
@@ -131,7 +140,7 @@ func (r *Repository[A]) Commit(ctx context.Context, aggregates ...*A) error {
 	if err != nil {
 		return err
 	}
-	if len(b.Appends) > 0 {
+	if len(b.Appends)+len(b.Messages) > 0 {
 		if err := bus.SettleInbox(ctx, r.journal, b); err != nil {
 			ReleaseEmissions(emissions)
 			return err
