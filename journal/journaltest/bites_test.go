@@ -37,7 +37,7 @@ func toyWith(fault string) Open {
 // The toy without a fault passes, so that each fault below is the only reason
 // for what fails.
 func TestToyPasses(t *testing.T) {
-	patience = 30 * time.Second
+	patience = 60 * time.Second
 	defer func() { patience = 2 * time.Second }()
 	t.Run("Cases", func(t *testing.T) { Run(t, toyWith("")) })
 	runModel(t, t, toyWith(""), testenv.Count(200, 1_000))

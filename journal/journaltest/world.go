@@ -20,7 +20,7 @@ import (
 // patience is how long anything may take before it counts as never happening.
 // It only costs time when a promise is broken. The tests of the suite, where
 // promises are broken on purpose, shorten it.
-var patience = 30 * time.Second
+var patience = 60 * time.Second
 
 // world is what one case works with: a journal, and short words for what the
 // cases do all the time.
