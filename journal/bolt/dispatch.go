@@ -348,15 +348,18 @@ func (j *Journal) readParked(after uint64, filter journal.ParkedFilter) (page []
 			return corrupt("bucket parked is missing")
 		}
 		cursor := bucket.Cursor()
-		first := uint64Key(after + 1)
+		key, value, err := seekBehind(cursor, bucketParked, after)
+		if err != nil {
+			return err
+		}
 		size := 0
-		for key, value := cursor.Seek(first[:]); key != nil; key, value = cursor.Next() {
+		for ; key != nil; key, value = cursor.Next() {
 			if len(page) == pageRecords || size >= pageBytes {
 				more = true
 				return nil
 			}
-			if len(key) != 8 {
-				return corrupt("bucket parked has key %x", key)
+			if len(key) != 8 || binary.BigEndian.Uint64(key) <= last {
+				return corrupt("bucket parked has key %x behind message %d", key, last)
 			}
 			last = binary.BigEndian.Uint64(key)
 			m, err := parseParked(last, value)

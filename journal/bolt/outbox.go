@@ -1,6 +1,7 @@
 package bolt
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -192,6 +193,28 @@ func (j *Journal) Messages(ctx context.Context, after uint64, limit int) iter.Se
 	}
 }
 
+// seekBehind moves cursor to the first message behind a position. A damaged key in
+// an inner page leads a search to the wrong leaf, and nothing tells that messages
+// before it are missing but that the one before is not before the position.
+func seekBehind(cursor *bbolt.Cursor, name []byte, after uint64) (key, value []byte, err error) {
+	first := uint64Key(after + 1)
+	key, _ = cursor.Seek(first[:])
+	var before []byte
+	if key == nil {
+		before, _ = cursor.Last()
+	} else {
+		before, _ = cursor.Prev()
+	}
+	if before != nil && bytes.Compare(before, first[:]) >= 0 {
+		return nil, nil, corrupt("bucket %s: message behind %d looked for behind key %x", name, after, before)
+	}
+	if key == nil {
+		return nil, nil, nil
+	}
+	key, value = cursor.Seek(first[:])
+	return key, value, nil
+}
+
 // readMessages reads one page of at most so many messages behind position after
 // and up to last, of those that picks, if there is one, takes. more says that
 // the page ended by its size. What was read before an error is returned with it.
@@ -205,14 +228,17 @@ func (j *Journal) readMessages(after, last uint64, most int, picks func(*envelop
 			return corrupt("bucket outbox is missing")
 		}
 		cursor := bucket.Cursor()
-		first := uint64Key(after + 1)
-		bytes := 0
-		for key, value := cursor.Seek(first[:]); key != nil; key, value = cursor.Next() {
-			if len(key) != 8 {
-				return corrupt("bucket outbox has key %x", key)
+		key, value, err := seekBehind(cursor, bucketOutbox, after)
+		if err != nil {
+			return err
+		}
+		size := 0
+		for read := after; key != nil; key, value = cursor.Next() {
+			if len(key) != 8 || binary.BigEndian.Uint64(key) <= read {
+				return corrupt("bucket outbox has key %x behind message %d", key, read)
 			}
 			position := binary.BigEndian.Uint64(key)
-			if position > last {
+			if read = position; position > last {
 				return nil
 			}
 			m, _, err := parseMessage(position, value)
@@ -222,13 +248,13 @@ func (j *Journal) readMessages(after, last uint64, most int, picks func(*envelop
 			if picks != nil && !picks(&m) {
 				continue
 			}
-			if len(messages) == most || bytes >= pageBytes {
+			if len(messages) == most || size >= pageBytes {
 				more = true
 				return nil
 			}
 			m.Data = append([]byte(nil), m.Data...)
 			messages = append(messages, m)
-			bytes += len(value)
+			size += len(value)
 		}
 		return nil
 	})
