@@ -206,7 +206,7 @@ func (r *renderer) address(option string, a Address) destination {
 		}
 		r.note(checkURL(option+".URI", a.URI))
 		if strings.Contains(a.URI, "?") {
-			r.note(envelope.Invalid(option+".URI", a.URI, "has a query: give it with Path"))
+			r.note(envelope.Invalid(option+".URI", a.URI[strings.Index(a.URI, "?"):], "is a query: give it with Path"))
 		}
 		return destination{URI: strings.TrimSuffix(a.URI, "/") + path}
 	}
