@@ -176,12 +176,12 @@ func TestWrongManifestsAreErrors(t *testing.T) {
 		`option Subscriber.Path "x"`:             {address(knativebus.Address{Path: "x"}), plan},
 		`option Subscriber.Path "//x"`:           {address(knativebus.Address{Path: "//x"}), plan},
 		`option Subscriber.URI "x"`:              {address(knativebus.Address{URI: "x"}), plan},
-		`option Subscriber.URI "?a"`:     {address(knativebus.Address{URI: "http://x?a"}), plan},
+		`option Subscriber.URI "?a"`:             {address(knativebus.Address{URI: "http://x?a"}), plan},
 		`option Delivery.Retry "-2"`:             {deliver(knativebus.Delivery{Retry: -2}), plan},
 		`option Delivery.Backoff "cubic"`:        {deliver(knativebus.Delivery{Backoff: "cubic", Delay: time.Second}), plan},
 		`option Delivery.Delay "1µs"`:            {deliver(knativebus.Delivery{Backoff: "linear", Delay: time.Microsecond}), plan},
 		`option Delivery "linear 0s"`:            {deliver(knativebus.Delivery{Backoff: "linear"}), plan},
-		`option Delivery.DeadLetters ""`: {deliver(knativebus.Delivery{DeadLetters: knativebus.Address{Path: "/x"}}), plan},
+		`option Delivery.DeadLetters ""`:         {deliver(knativebus.Delivery{DeadLetters: knativebus.Address{Path: "/x"}}), plan},
 		`option Delivery.DeadLetters.Name "D D"`: {deliver(knativebus.Delivery{DeadLetters: knativebus.Address{Name: "D D"}}), plan},
 	} {
 		_, err := knativebus.Manifests(c.o, c.p)

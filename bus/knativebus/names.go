@@ -73,7 +73,7 @@ func typeFault(name string) string {
 // other name comes out the same; the rest, and what is too long, gets a hash
 // behind a second "--".
 func triggerName(service string, kind envelope.Kind, name string) string {
-	clear := !strings.Contains(service, "--")
+	plain := !strings.Contains(service, "--")
 	b := []byte(service + "--" + kind.String() + "-")
 	begin := len(b)
 	for i := range len(name) {
@@ -83,18 +83,18 @@ func triggerName(service string, kind envelope.Kind, name string) string {
 			b = append(b, c)
 			continue
 		case 'A' <= c && c <= 'Z':
-			b, clear = append(b, c+'a'-'A'), false
+			b, plain = append(b, c+'a'-'A'), false
 			continue
 		case c != '.':
-			clear = false
+			plain = false
 		}
 		if last := len(b) - 1; b[last] == '-' || i == len(name)-1 {
-			clear = false
+			plain = false
 		} else {
 			b = append(b, '-')
 		}
 	}
-	if clear && len(b) > begin && len(b) <= maxLabel {
+	if plain && len(b) > begin && len(b) <= maxLabel {
 		return string(b)
 	}
 	sum := sha256.Sum256([]byte(service + "\x00" + kind.String() + "\x00" + name))
