@@ -27,8 +27,8 @@ const (
 	AttributePartitionKey = "partitionkey"
 )
 
-// maxAttributeName is how long CloudEvents 1.0 (section 2.3) says that names
-// should be at most.
+// maxAttributeName is how long CloudEvents 1.0 says, under Naming
+// Conventions, that names should be at most.
 const maxAttributeName = 20
 
 // specVersion is that of CloudEvents.
@@ -164,8 +164,8 @@ func Attributes(m *envelope.Message, source string) (map[string]string, error) {
 
 const noncharacter = "has a character that CloudEvents does not allow"
 
-// carried reports whether value is a String of CloudEvents (section 2.4):
-// without control characters and noncharacters. Surrogates are no UTF-8.
+// carried reports whether value is a String of CloudEvents (Type
+// System): without control characters and noncharacters. Surrogates are no UTF-8.
 func carried(value string) bool {
 	for _, r := range value {
 		if r < 0x20 || r >= 0x7f && r <= 0x9f || r >= 0xfdd0 && r <= 0xfdef || r&0xfffe == 0xfffe {

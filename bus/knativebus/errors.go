@@ -48,8 +48,7 @@ func (e *StatusError) Is(target error) bool {
 // refused reports whether the answer is about this message, which will get it
 // again. The others are about the broker or this program's settings, and a
 // message must outlast those: a broker that is not there yet, credentials that
-// have run out, a redirect. The list is that of Knative's own senders
-// (knative.dev/pkg and the delivery specification): 404, 408, 409, 425, 429.
+// have run out, a redirect, a queue that is full.
 func (e *StatusError) refused() bool {
 	switch e.Status {
 	case http.StatusUnauthorized, http.StatusNotFound, http.StatusRequestTimeout, http.StatusConflict,
