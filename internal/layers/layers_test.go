@@ -48,6 +48,7 @@ var rules = []rule{
 	{"bus/natsbus", []string{"bus", "envelope", "github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream"}, "a transport knows its contract and its driver, and no sibling"},
 	{"bus/pgbus", []string{"bus", "envelope", "migrations", "internal/pgschema", "github.com/jackc/pgx/v5", "github.com/jackc/pgx/v5/..."}, "a transport knows its contract and its driver, and no sibling"},
 	{"bus/rabbitbus", []string{"bus", "envelope", "github.com/rabbitmq/amqp091-go"}, "a transport knows its contract and its driver, and no sibling"},
+	{"bus/knativebus", []string{"bus", "envelope", "go.yaml.in/yaml/v3"}, "a transport knows its contract, and no sibling; HTTP is in the standard library"},
 	{"migrations", nil, "files, and the standard library to embed them"},
 	{"aggregate", []string{"bus", "journal", "envelope", "snapshot"}, "domain code must compile without third-party code"},
 	{"aggregate/aggregatetest", []string{"aggregate", "bus", "journal", "envelope", "snapshot", "internal/...", "github.com/stretchr/testify/..."}, "a suite of domain code needs no actors"},
