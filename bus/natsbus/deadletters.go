@@ -203,9 +203,13 @@ func (d deadLetters) Discard(ctx context.Context, id string) error {
 // dropped.
 func (d deadLetters) resend(ctx context.Context, raw *jetstream.RawStreamMsg) error {
 	l := d.letter(raw)
+	to := d.t.names.again(d.t.names.ownGroup(l.Group), l.Message.Kind) + l.Message.Name
+	if err := checkTokens("subject", to); err != nil { // a stranger's
+		return fmt.Errorf("natsbus: send a dead letter again: %w: %w", bus.ErrRefused, err)
+	}
 	id := strings.Join([]string{d.t.names.deadStream(), l.ID, strconv.FormatInt(raw.Time.UnixNano(), 10)}, ".")
 	msg := &nats.Msg{
-		Subject: d.t.names.again(d.t.names.ownGroup(l.Group), l.Message.Kind) + l.Message.Name,
+		Subject: to,
 		Header:  again(raw.Header, &l.Message, id),
 		Data:    raw.Data,
 	}

@@ -51,9 +51,8 @@ func encode(m *envelope.Message, subject string) (*nats.Msg, error) {
 		h[key] = []string{value}
 	}
 	for key, values := range h {
-		// What begins with white space would arrive without.
-		if value := values[0]; value != "" && (value[0] == ' ' || value[0] == '\t') {
-			return nil, fmt.Errorf("%w: message %q: the value of header %q begins with white space, which NATS does not keep", bus.ErrRefused, m.ID, key)
+		if value := values[0]; value != strings.Trim(value, " \t") { // the driver would trim it
+			return nil, fmt.Errorf("%w: message %q: the value of header %q begins or ends with white space, which NATS does not keep", bus.ErrRefused, m.ID, key)
 		}
 	}
 	return &nats.Msg{Subject: subject, Header: h, Data: m.Data}, nil
@@ -122,13 +121,19 @@ func decode(header nats.Header, data []byte, kind envelope.Kind, name string, st
 	return m, malformed
 }
 
+// token reports whether key is what the driver takes for the name of a header.
+// No metadata has another.
+func token(key string) bool {
+	return key != "" && !strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r >= 0x7f || r == ':' })
+}
+
 // again makes the headers of a message that goes on its way once more, as it
 // came, but for the broker's and those of a dead letter. msgID is its id to the
 // broker, which drops repeats by it; the message's own is in a header of ours.
 func again(header nats.Header, m *envelope.Message, msgID string) nats.Header {
 	h := nats.Header{}
 	for key, values := range header {
-		if len(values) > 0 && !brokersOwn(key) && !bus.SetDeadHeader(&bus.DeadLetter{}, key, "") && !strings.EqualFold(key, bus.HeaderID) {
+		if len(values) > 0 && token(key) && !brokersOwn(key) && !bus.SetDeadHeader(&bus.DeadLetter{}, key, "") && !strings.EqualFold(key, bus.HeaderID) {
 			h[key] = []string{values[len(values)-1]}
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"slices"
 	"strings"
@@ -71,9 +72,7 @@ func unauthorized(err error) bool {
 			return true
 		}
 	}
-	// The server's words that the client has no error for.
-	text := strings.ToLower(err.Error())
-	return strings.Contains(text, "authentication") || strings.Contains(text, "nkeys not supported")
+	return false
 }
 
 // typedDial is the contract's error of a connection that could not be made.
@@ -81,7 +80,7 @@ func typedDial(err error) error {
 	switch {
 	case unauthorized(err):
 		return fmt.Errorf("natsbus: connect: %w: %w", bus.ErrUnauthorized, err)
-	case errors.Is(err, nats.ErrSecureConnRequired), errors.Is(err, nats.ErrSecureConnWanted):
+	case errors.Is(err, nats.ErrSecureConnRequired), errors.Is(err, nats.ErrSecureConnWanted), errors.Is(err, fs.ErrNotExist): // a file of credentials
 		return fmt.Errorf("natsbus: connect: %w: %w", bus.ErrInvalid, err)
 	}
 	return fmt.Errorf("natsbus: connect: %w: %w", bus.ErrUnavailable, err)

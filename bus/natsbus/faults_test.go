@@ -129,7 +129,12 @@ func users(allow map[string][]string) func(*server.Options) {
 // start, and a server without JetStream.
 func TestConnectErrors(t *testing.T) {
 	t.Parallel()
-	s := startServer(t, users(map[string][]string{"admin": nil, "reader": {"$JS.API.STREAM.INFO.>"}, "nobody": {"nothing"}}))
+	s := startServer(t, users(map[string][]string{"admin": nil, "reader": {"$JS.API.STREAM.INFO.>"}, "nobody": {"nothing"}}),
+		func(o *server.Options) {
+			o.Users = append(o.Users, &server.User{Username: "deaf", Password: "secret", Permissions: &server.Permissions{
+				Subscribe: &server.SubjectPermission{Deny: []string{">"}},
+			}})
+		})
 	open := func(url string) error {
 		b, err := natsbus.Connect(within(t, patience), url, natsbus.Options{Group: "g", Namespace: "app", Stream: small, Logger: quiet})
 		if err == nil {
@@ -138,6 +143,7 @@ func TestConnectErrors(t *testing.T) {
 		return err
 	}
 	begin := time.Now()
+	require.ErrorIs(t, open(s.urlOf("deaf:secret@")), bus.ErrUnauthorized, "no permission to hear the answer")
 	require.ErrorIs(t, open(s.urlOf("reader:secret@")), bus.ErrUnauthorized, "no permission to make the stream")
 	require.ErrorIs(t, open(s.urlOf("nobody:secret@")), bus.ErrUnauthorized, "no permission to look for it")
 	require.Less(t, time.Since(begin), 5*time.Second, "without waiting for an answer")
@@ -154,6 +160,18 @@ func TestConnectErrors(t *testing.T) {
 	plain := startServer(t, func(o *server.Options) { o.JetStream = false })
 	require.ErrorIs(t, open(plain.url()), natsbus.ErrJetStream)
 	require.ErrorIs(t, open(plain.url()), bus.ErrInvalid)
+
+	accounts := startServer(t, func(o *server.Options) {
+		without := server.NewAccount("WITHOUT")
+		o.Accounts = append(o.Accounts, without)
+		o.Users = append(o.Users, &server.User{Username: "poor", Password: "secret", Account: without})
+	})
+	require.ErrorIs(t, open(accounts.urlOf("poor:secret@")), natsbus.ErrJetStream, "the account has none")
+
+	_, err := natsbus.Connect(within(t, patience), s.url(), natsbus.Options{
+		Group: "g", Namespace: "app", Logger: quiet, Conn: []nats.Option{nats.UserCredentials("testdata/no-such-file")},
+	})
+	require.ErrorIs(t, err, bus.ErrInvalid)
 
 	for _, url := range []string{"http://127.0.0.1", "nats://admin:se cret@127.0.0.1", "nats://admin:secret%zz@127.0.0.1/", "nats://", ""} {
 		err := open(url)
@@ -327,6 +345,8 @@ func TestWhatNATSCannotCarry(t *testing.T) {
 		"full wildcard":           func(m *envelope.Message) { m.Name = ">" },
 		"broker's header":         func(m *envelope.Message) { m.Metadata.Keys = map[string]string{"nats-Rollup": "all"} },
 		"content type's header":   func(m *envelope.Message) { m.Metadata.Keys = map[string]string{"content-Type": "x"} },
+		"value ends with space":   func(m *envelope.Message) { m.Metadata.Keys = map[string]string{"k": "x\t"} },
+		"key begins with space":   func(m *envelope.Message) { m.Key = " x" },
 		"value begins with space": func(m *envelope.Message) { m.Metadata.Keys = map[string]string{"k": " x"} },
 	} {
 		m := event(t, "thing.happened", 1)

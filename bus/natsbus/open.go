@@ -101,7 +101,7 @@ func open(ctx context.Context, conn *nats.Conn, owned bool, o Options) (_ *bus.B
 		return nil, envelope.Invalid("Domain", o.Domain, err.Error())
 	}
 	t.listen()
-	t.statuses = conn.StatusChanged(nats.CONNECTED, nats.CLOSED)
+	t.statuses = conn.StatusChanged(nats.CONNECTED, nats.RECONNECTING, nats.CLOSED)
 	t.start(t.follow)
 	var config jetstream.StreamConfig
 	err = t.ask(ctx, "open stream "+t.names.stream(), func(ctx context.Context) error {
@@ -141,10 +141,10 @@ type transport struct {
 
 	apiPrefix, inboxPrefix string
 
-	violations violations
-	slots      chan struct{} // of messages in flight
-	told       sync.Map      // streams whose limits were logged
-	deadReady  atomic.Bool   // see deadStream
+	notices   notices
+	slots     chan struct{} // of messages in flight
+	told      sync.Map      // streams whose limits were logged
+	deadReady atomic.Bool   // see deadStream
 
 	life    context.Context // ends with Close
 	end     context.CancelFunc
@@ -168,16 +168,22 @@ func (t *transport) start(f func()) bool {
 	return true
 }
 
-// follow has sources begin anew when the connection was made again: what they
-// had asked for may be forgotten.
+// follow tells who waits that the connection was lost, and has sources begin
+// anew when it was made again: what they had asked for may be forgotten.
 func (t *transport) follow() {
 	for {
 		select {
 		case <-t.life.Done():
 			return
-		case _, ok := <-t.statuses:
+		case status, ok := <-t.statuses:
 			if !ok {
 				return
+			}
+			if status != nats.CONNECTED {
+				t.notices.lost()
+			}
+			if status == nats.RECONNECTING {
+				continue
 			}
 		}
 		for _, s := range t.openSources() {

@@ -101,7 +101,7 @@ func (t *transport) publishOnce(ctx context.Context, parcels []*parcel) []error 
 	for _, p := range parcels {
 		bySubject[p.msg.Subject] = append(bySubject[p.msg.Subject], p)
 	}
-	defer t.violations.add(&watch{
+	defer t.notices.add(&watch{
 		about: func(subject string) bool { return len(bySubject[subject]) > 0 },
 		tell: func(err error) {
 			for _, p := range bySubject[quoted.FindStringSubmatch(err.Error())[1]] {

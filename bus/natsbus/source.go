@@ -48,7 +48,7 @@ func newSource(t *transport, kind envelope.Kind, names []string) *source {
 	s := &source{
 		t: t, kind: kind, names: names, done: make(chan struct{}), wake: make(chan struct{}, 1), held: map[*delivery]struct{}{},
 	}
-	s.forgetMe = t.violations.add(&watch{
+	s.forgetMe = t.notices.add(&watch{
 		about: func(subject string) bool { return strings.HasPrefix(subject, s.nextSubject("")) },
 		tell: func(err error) {
 			s.mu.Lock()

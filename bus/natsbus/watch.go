@@ -13,9 +13,9 @@ import (
 	"github.com/troupe-go/troupe/bus"
 )
 
-// violations tells those who wait for an answer that there will be none: a
+// notices tell those who wait for an answer that there will be none: a
 // server does not answer what it does not permit, but says so beside.
-type violations struct {
+type notices struct {
 	mu      sync.Mutex
 	waiting map[*watch]struct{}
 }
@@ -24,19 +24,20 @@ type violations struct {
 type watch struct {
 	about func(subject string) bool
 	tell  func(error) // must not block
+	lost  func()      // the same, when the connection is; may be nil
 }
 
-func (v *violations) add(w *watch) (remove func()) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if v.waiting == nil {
-		v.waiting = map[*watch]struct{}{}
+func (n *notices) add(w *watch) (remove func()) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.waiting == nil {
+		n.waiting = map[*watch]struct{}{}
 	}
-	v.waiting[w] = struct{}{}
+	n.waiting[w] = struct{}{}
 	return func() {
-		v.mu.Lock()
-		defer v.mu.Unlock()
-		delete(v.waiting, w)
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		delete(n.waiting, w)
 	}
 }
 
@@ -46,16 +47,28 @@ var quoted = regexp.MustCompile(`(?i)permissions violation for (?:publish|subscr
 
 // violated passes on an error that the server told beside, if it is one of
 // permissions.
-func (v *violations) violated(err error) {
+func (n *notices) violated(err error) {
 	found := quoted.FindStringSubmatch(err.Error())
 	if !errors.Is(err, nats.ErrPermissionViolation) || found == nil {
 		return
 	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	for w := range v.waiting {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for w := range n.waiting {
 		if w.about(found[1]) {
 			w.tell(err)
+		}
+	}
+}
+
+// lost tells everybody that the connection is: an answer that was on its way is
+// lost, too, and the driver would wait for it.
+func (n *notices) lost() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for w := range n.waiting {
+		if w.lost != nil {
+			w.lost()
 		}
 	}
 }
@@ -65,7 +78,7 @@ func (v *violations) violated(err error) {
 func (t *transport) listen() {
 	before := t.conn.ErrorHandler()
 	t.conn.SetErrorHandler(func(c *nats.Conn, sub *nats.Subscription, err error) {
-		t.violations.violated(err)
+		t.notices.violated(err)
 		if before != nil {
 			before(c, sub, err)
 		}
@@ -81,21 +94,22 @@ func (t *transport) ask(ctx context.Context, doing string, f func(context.Contex
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if !t.conn.IsConnected() {
-		return t.away(doing)
-	}
 	limited, cancel := context.WithTimeoutCause(ctx, t.opts.ConfirmTimeout, errNoAnswer)
 	defer cancel()
 	asking, refuse := context.WithCancelCause(limited)
 	defer refuse(nil)
 	stop := context.AfterFunc(t.life, func() { refuse(bus.ErrClosed) })
 	defer stop()
-	defer t.violations.add(&watch{
+	defer t.notices.add(&watch{
 		about: func(subject string) bool {
 			return strings.HasPrefix(subject, "$JS.") || strings.HasPrefix(subject, t.inboxPrefix)
 		},
 		tell: func(err error) { refuse(fmt.Errorf("natsbus: %s: %w: %w", doing, bus.ErrUnauthorized, err)) },
+		lost: func() { refuse(t.away(doing)) },
 	})()
+	if !t.conn.IsConnected() { // from here on the loss of it is told
+		return t.away(doing)
+	}
 	err := f(asking)
 	if err == nil {
 		return nil

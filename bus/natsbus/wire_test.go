@@ -281,3 +281,33 @@ func TestContentType(t *testing.T) {
 		"x-sourced-payload-codec": "json", "x-sourced-payload-codec-version": "1", "x-sourced-key": "key-1",
 	}, headers)
 }
+
+// TestStrangersHeaders: what other clients write in headers neither gets into
+// metadata nor keeps a message from being set aside and sent again.
+func TestStrangersHeaders(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	b := connect(t, s.url(), natsbus.Options{Group: "g", Namespace: "app"})
+	source := subscribe(t, b, "thing.happened")
+	raw, err := net.Dial("tcp", strings.TrimPrefix(s.url(), "nats://"))
+	require.NoError(t, err)
+	defer func() { require.NoError(t, raw.Close()) }()
+	head := "NATS/1.0\r\nbad key: 1\r\ngrün: 2\r\n: 3\r\nempty:\r\ngood: a\r\ngood: b  \r\nX-Sourced-New: 4\r\n\r\n"
+	_, err = io.WriteString(raw, `CONNECT {"headers":true,"verbose":false}`+"\r\n"+
+		"HPUB app.evt.thing.happened "+strconv.Itoa(len(head))+" "+strconv.Itoa(len(head)+2)+"\r\n"+head+"{}\r\n")
+	require.NoError(t, err)
+	d := take(t, source, 1)[0]
+	require.NoError(t, d.Malformed())
+	require.Empty(t, d.Message().ID)
+	require.Equal(t, "b", strings.TrimSpace(d.Message().Metadata.Keys["good"]))
+	require.NotContains(t, d.Message().Metadata.Keys, "bad key")
+	require.NotContains(t, d.Message().Metadata.Keys, "X-Sourced-New")
+	require.NoError(t, d.DeadLetter(t.Context(), bus.Failure{Reason: "r", Attempts: 1}))
+	n, err := b.DeadLetters().ResendAll(within(t, patience), bus.DeadLetterFilter{})
+	require.NoError(t, err)
+	require.Equal(t, 1, n)
+	again := take(t, source, 1)[0]
+	require.Empty(t, again.Message().ID)
+	require.Equal(t, "b", again.Message().Metadata.Keys["good"])
+	require.NoError(t, again.Ack(t.Context()))
+}
