@@ -139,6 +139,9 @@ func (s *source) prepare(ctx context.Context) error {
 			p.pin = s.pulls[i].pin
 			_ = s.pulls[i].sub.Unsubscribe() // what was on its way comes again after AckWait
 			s.abandon(s.pulls[i])
+			if p.pin != "" { // what was on its way is as if a former owner had it
+				p.takeOver()
+			}
 		}
 	}
 	s.pulls = pulls
