@@ -51,8 +51,9 @@ type Options struct {
 
 	// MaxAttempts is after how many failures a message is parked that the
 	// broker does not confirm while it confirms others. Failures while it
-	// confirms nothing do not count, so an outage parks nothing. Zero means 20,
-	// which with the other defaults is more than 6 minutes; -1 never.
+	// confirms nothing do not count: an outage counts once or twice, where it
+	// begins and ends between the messages of one window. Zero means 20, which
+	// with the other defaults is more than 6 minutes; -1 never.
 	MaxAttempts int
 
 	// Archive, if there is one, gets messages that were confirmed before they
