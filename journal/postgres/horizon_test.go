@@ -244,6 +244,19 @@ func TestRestoredDumpGoesOnBehindWhatItHolds(t *testing.T) {
 		require.Len(t, records, 6+life)
 		require.Equal(t, last, records[5+life].Position)
 		commit(t, j, message(batch(), fmt.Sprint("new", life)))
+		// A dispatcher goes on, too: what was there comes before what is new.
+		pending := pendingAfter(t, j, 0, 100).Messages
+		require.Equal(t, fmt.Sprint("new", life), pending[len(pending)-1].ID)
+		if life == 0 {
+			require.Len(t, pending, 6)
+			require.Equal(t, "m0", pending[0].ID)
+		}
+		newest := pending[len(pending)-1].Position
+		require.Eventually(t, func() bool { return pendingAfter(t, j, 0, 1).Complete >= newest }, 10*time.Second, time.Millisecond)
+		ok, err := j.Outbox().Lease(t.Context(), journal.OutboxLease{Token: "t", Owner: "t", Slots: journal.AllSlots}, time.Hour)
+		require.NoError(t, err)
+		require.True(t, ok)
+		require.NoError(t, j.Outbox().Settle(t.Context(), "t", journal.Settlement{Published: []uint64{pending[0].Position}}))
 		require.NoError(t, j.Close())
 	}
 }
