@@ -17,6 +17,7 @@ import (
 	"github.com/troupe-go/troupe/bus"
 	"github.com/troupe-go/troupe/bus/natsbus"
 	"github.com/troupe-go/troupe/envelope"
+	"github.com/troupe-go/troupe/internal/testenv"
 )
 
 func namespace() string { return "n" + strings.ToLower(rand.Text()[:10]) }
@@ -155,7 +156,7 @@ func TestConnectErrors(t *testing.T) {
 		require.ErrorIs(t, err, bus.ErrUnauthorized)
 		require.NotContains(t, err.Error(), "wrong", "the password")
 	}
-	require.ErrorIs(t, open(fmt.Sprintf("nats://127.0.0.1:%d", freePort(t))), bus.ErrUnavailable)
+	require.ErrorIs(t, open(fmt.Sprintf("nats://127.0.0.1:%d", testenv.FreePort(t))), bus.ErrUnavailable)
 
 	plain := startServer(t, func(o *server.Options) { o.JetStream = false })
 	require.ErrorIs(t, open(plain.url()), natsbus.ErrJetStream)

@@ -2,12 +2,13 @@ package natsbus_test
 
 import (
 	"fmt"
-	"net"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/stretchr/testify/require"
+
+	"github.com/troupe-go/troupe/internal/testenv"
 )
 
 // patience is how long a test waits for what must happen.
@@ -25,7 +26,7 @@ type natsServer struct {
 func startServer(t testing.TB, change ...func(*server.Options)) *natsServer {
 	t.Helper()
 	s := &natsServer{t: t, opts: server.Options{
-		Host: "127.0.0.1", Port: freePort(t), NoLog: true, NoSigs: true, JetStream: true, StoreDir: t.TempDir(),
+		Host: "127.0.0.1", Port: testenv.FreePort(t), NoLog: true, NoSigs: true, JetStream: true, StoreDir: t.TempDir(),
 		JetStreamMaxStore: 8 << 30, JetStreamMaxMemory: 1 << 30,
 	}}
 	for _, f := range change {
@@ -34,14 +35,6 @@ func startServer(t testing.TB, change ...func(*server.Options)) *natsServer {
 	s.start()
 	t.Cleanup(s.stop)
 	return s
-}
-
-func freePort(t testing.TB) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer func() { require.NoError(t, l.Close()) }()
-	return l.Addr().(*net.TCPAddr).Port
 }
 
 func (s *natsServer) start() {

@@ -135,7 +135,7 @@ func TestConnectErrors(t *testing.T) {
 	require.ErrorIs(t, err, bus.ErrUnauthorized)
 	require.NotContains(t, err.Error(), "wrong", "the password")
 
-	err = open(s.urlOf("guest:guest", fmt.Sprint("127.0.0.1:", freePort(t)), ""))
+	err = open(s.urlOf("guest:guest", fmt.Sprint("127.0.0.1:", testenv.FreePort(t)), ""))
 	require.ErrorIs(t, err, bus.ErrUnavailable)
 
 	err = open(s.urlOf("guest:guest", s.addr(), "missing"))

@@ -18,6 +18,8 @@ import (
 
 	amqp "github.com/rabbitmq/amqp091-go"
 	"github.com/stretchr/testify/require"
+
+	"github.com/troupe-go/troupe/internal/testenv"
 )
 
 // server is a RabbitMQ of one test's own, so that it can be killed, frozen and
@@ -55,8 +57,8 @@ func startServer(t testing.TB) *server {
 	t.Cleanup(func() { <-serverSlots })
 	dir, err := os.MkdirTemp("/tmp", "troupe-rabbitmq-") //nolint:usetesting // the server's user has to reach it
 	require.NoError(t, err)
-	s := &server{t: t, dir: dir, port: freePort(t)}
-	dist, mapper := freePort(t), freePort(t)
+	s := &server{t: t, dir: dir, port: testenv.FreePort(t)}
+	dist, mapper := testenv.FreePort(t), testenv.FreePort(t)
 	if os.Getuid() == 0 {
 		u, err := user.Lookup("rabbitmq")
 		if err != nil {
@@ -182,12 +184,4 @@ func (s *server) log() string {
 	text, _ := os.ReadFile(filepath.Join(s.dir, "log")) // without it there is nothing to show
 	lines := strings.SplitAfter(string(text), "\n")
 	return strings.Join(lines[max(0, len(lines)-30):], "")
-}
-
-func freePort(t testing.TB) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer func() { _ = l.Close() }() // it was only to learn a port
-	return l.Addr().(*net.TCPAddr).Port
 }

@@ -49,7 +49,7 @@ func StartPostgresIn(t testing.TB, parent string, settings ...string) *Postgres 
 	if len(bins) == 0 {
 		t.Skip("PostgreSQL is not installed in /usr/lib/postgresql")
 	}
-	p := &Postgres{t: t, bin: bins[len(bins)-1], Port: freePort(t)}
+	p := &Postgres{t: t, bin: bins[len(bins)-1], Port: FreePort(t)}
 	for _, s := range settings {
 		p.options = append(p.options, "-c", s)
 	}
@@ -231,14 +231,4 @@ func credential(t testing.TB, name string) *syscall.Credential {
 		t.Fatal(err)
 	}
 	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
-}
-
-func freePort(t testing.TB) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }() // it was only to learn a port
-	return l.Addr().(*net.TCPAddr).Port
 }
