@@ -315,16 +315,23 @@ func TestArchiveGetsWhatWasPublished(t *testing.T) {
 		}
 		return nil
 	}})
-	store(t, j, event("a", "k"), event("b", "k"))
+	b.set(func(m *envelope.Message) error {
+		if m.ID == "poison" {
+			return bus.ErrRefused
+		}
+		return nil
+	})
+	store(t, j, event("a", "k"), event("poison", "l"), event("b", "k"))
 	_, err := d.DispatchOnce(t.Context(), 0)
 	require.ErrorIs(t, err, full)
 	pending, _ := figures(t, j)
-	require.Equal(t, 2, pending, "what is not kept stays")
+	require.Equal(t, 3, pending, "what is not kept stays")
 	fail = nil
 	_, err = d.DispatchOnce(t.Context(), 0)
 	require.NoError(t, err)
 	require.Equal(t, []string{"a", "b"}, kept)
 	require.Equal(t, []string{"a", "b", "a", "b"}, b.ids())
+	require.False(t, parked(t, j)[0].Behind, "the refused one waits behind nobody")
 }
 
 func TestWrongOptionsAreErrors(t *testing.T) {

@@ -103,8 +103,11 @@ func (w *work) publishPage(ctx context.Context, page *journal.PendingPage, windo
 		switch {
 		case w.parked.has(m):
 			settled.Parked = append(settled.Parked, behind(m, now))
-		case w.resting.restsAlone(m, now) || len(due) == window:
+		case w.resting.restsAlone(m, now):
 			stays(m)
+		case len(due) == window: // the page has room for those that rest
+			stays(m)
+			page.More = true
 		default:
 			due = append(due, *m)
 		}
@@ -154,6 +157,7 @@ func (w *work) publishPage(ctx context.Context, page *journal.PendingPage, windo
 		}
 		if archive := w.d.opts.Archive; archive != nil && len(published) > 0 {
 			if archiveErr := archive(ctx, published); archiveErr != nil {
+				w.lanes = nil // what was to be parked is not: begin anew
 				return 0, fmt.Errorf("outbox: archive %d messages: %w", len(published), archiveErr)
 			}
 		}
