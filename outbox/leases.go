@@ -145,10 +145,17 @@ func (l *leases) share(ctx context.Context) (err error) {
 	others := map[string]bool{}
 	announced := false
 	for _, lease := range all {
-		if lease.Token == l.d.token {
-			announced = announced || lease.Slots == announcement
-		} else {
+		switch {
+		case lease.Token != l.d.token:
 			others[lease.Token] = true
+		case lease.Slots == announcement:
+			announced = true
+		case !slices.Contains(held, lease.Slots):
+			// The answer to taking it, or to giving it back, was lost. It would be
+			// renewed with the others, and nobody would publish its slots.
+			if err := l.d.outbox.Release(ctx, l.d.token, lease.Slots); err != nil {
+				return err
+			}
 		}
 	}
 	if !announced {

@@ -27,17 +27,17 @@ func Discard(ctx context.Context, j Journal, filter journal.ParkedFilter) (int, 
 }
 
 // parkedKeys knows the ordering keys of which messages are parked: what comes
-// later must wait. The store is the truth; it is read when lanes are gained, and
-// nobody else parks messages of these lanes.
+// behind the first of them must wait. The store is the truth; it is read when lanes
+// are gained, and nobody else parks messages of these lanes.
 type parkedKeys struct {
-	keys     map[string]int      // key → its slot
+	keys     map[string]uint64   // key → position of its first parked message
 	draining map[string]struct{} // keys whose first message waits behind one that is gone
 	checked  time.Time           // when orders were last looked for
 }
 
 // load reads which keys of these lanes wait.
 func (p *parkedKeys) load(ctx context.Context, o journal.Outbox, lanes []journal.SlotRange) error {
-	p.keys, p.draining, p.checked = map[string]int{}, map[string]struct{}{}, time.Time{}
+	p.keys, p.draining, p.checked = map[string]uint64{}, map[string]struct{}{}, time.Time{}
 	for _, lane := range lanes {
 		for m, err := range o.Parked(ctx, journal.ParkedFilter{Slots: lane}) {
 			if err != nil {
@@ -47,26 +47,29 @@ func (p *parkedKeys) load(ctx context.Context, o journal.Outbox, lanes []journal
 			if key == "" {
 				continue
 			}
-			if _, seen := p.keys[key]; !seen && m.Behind {
+			if _, seen := p.keys[key]; seen {
+				continue
+			}
+			if p.keys[key] = m.Position; m.Behind {
 				// Whoever took orders for those before it did not get to it.
 				p.draining[key] = struct{}{}
 			}
-			p.keys[key] = m.Slot
 		}
 	}
 	return nil
 }
 
 func (p *parkedKeys) add(m *envelope.StoredMessage) {
-	if key := m.OrderingKey(); key != "" {
-		p.keys[key] = m.Slot
+	key := m.OrderingKey()
+	if first, some := p.keys[key]; key != "" && (!some || m.Position < first) {
+		p.keys[key] = m.Position
 	}
 }
 
 // has reports whether m has to wait behind a parked message.
 func (p *parkedKeys) has(m *envelope.StoredMessage) bool {
-	_, waits := p.keys[m.OrderingKey()]
-	return waits
+	first, some := p.keys[m.OrderingKey()]
+	return some && m.Position > first
 }
 
 // behind sets m aside behind a parked message of its key.
@@ -78,8 +81,7 @@ func behind(m *envelope.StoredMessage, now time.Time) journal.Park {
 
 // takeOrders has parked messages pending again that somebody wants published,
 // and deletes those that are to be discarded. settle tells the store. It returns
-// the keys that wait no more, and the lowest position that is pending again, 0 if
-// none is.
+// the lowest position that is pending again, and 0 if none is.
 func (p *parkedKeys) takeOrders(ctx context.Context, o journal.Outbox, lanes []journal.SlotRange, settle func(journal.Settlement) error) (lowest uint64, err error) {
 	filters := map[journal.ParkedFilter]struct{}{}
 	for key := range p.draining {
@@ -105,9 +107,9 @@ func (p *parkedKeys) takeOrders(ctx context.Context, o journal.Outbox, lanes []j
 		if err := settle(settled); err != nil {
 			return lowest, err
 		}
-		if !left {
-			delete(p.keys, filter.Key)
-			delete(p.draining, filter.Key)
+		delete(p.draining, filter.Key)
+		if delete(p.keys, filter.Key); left > 0 && filter.Key != "" {
+			p.keys[filter.Key] = left
 		}
 		for _, position := range settled.Pending {
 			if lowest == 0 || position < lowest {
@@ -120,20 +122,20 @@ func (p *parkedKeys) takeOrders(ctx context.Context, o journal.Outbox, lanes []j
 }
 
 // ordered collects what is to become of the parked messages of one key, in their
-// order, as far as there are orders; those behind follow by themselves. left says
-// that some stay parked.
-func ordered(ctx context.Context, o journal.Outbox, filter journal.ParkedFilter) (s journal.Settlement, left bool, err error) {
+// order, as far as there are orders; those behind follow by themselves. left is the
+// position of the first that stays parked, and 0 if none does.
+func ordered(ctx context.Context, o journal.Outbox, filter journal.ParkedFilter) (s journal.Settlement, left uint64, err error) {
 	for m, err := range o.Parked(ctx, filter) {
 		switch {
 		case err != nil:
-			return s, true, err
+			return s, 0, err
 		case m.Order == journal.OrderDiscard:
 			s.Published = append(s.Published, m.Position)
 		case m.Order == journal.OrderRequeue, m.Behind:
 			s.Pending = append(s.Pending, m.Position)
 		default:
-			return s, true, nil
+			return s, m.Position, nil
 		}
 	}
-	return s, false, nil
+	return s, 0, nil
 }

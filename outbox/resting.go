@@ -86,21 +86,41 @@ func (r *resting) keys(now time.Time) (keys []string) {
 // larger.
 const maxResting = 5000
 
-// keyless counts messages without a key that wait: they cannot be left out of a
-// page, so it is to be larger.
-func (r *resting) keyless(now time.Time) (n int) {
+// kept counts messages that wait and cannot be left out of a page, because they
+// have no key or there are too many: it is to be larger.
+func (r *resting) kept(now time.Time, leftOut int) (n int) {
 	for _, f := range r.byID {
-		if f.key == "" && now.Before(f.due) {
+		if now.Before(f.due) {
 			n++
 		}
 	}
-	return n
+	return n - leftOut
 }
 
-// restsAlone reports whether m itself, which may have no key, waits.
-func (r *resting) restsAlone(m *envelope.StoredMessage, now time.Time) bool {
-	f := r.byID[m.ID]
-	return f != nil && now.Before(f.due)
+// at returns what waits at a moment.
+func (r *resting) at(now time.Time) restingNow {
+	w := restingNow{ids: map[string]struct{}{}, keys: map[string]struct{}{}}
+	for id, f := range r.byID {
+		if !now.Before(f.due) {
+			continue
+		}
+		w.ids[id] = struct{}{}
+		if f.key != "" {
+			w.keys[f.key] = struct{}{}
+		}
+	}
+	return w
+}
+
+// restingNow is the messages, and the ordering keys, that wait at a moment.
+type restingNow struct{ ids, keys map[string]struct{} }
+
+// has reports whether m waits, or its key does. A page leaves most of those keys
+// out, but not more than it can.
+func (r restingNow) has(m *envelope.StoredMessage) bool {
+	_, itself := r.ids[m.ID]
+	_, key := r.keys[m.OrderingKey()]
+	return itself || key
 }
 
 // lowest is the lowest position that waits, and 0 if none does.

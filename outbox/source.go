@@ -30,7 +30,7 @@ func NewSource(j Journal, opts *Options) (bus.Source, error) {
 	}
 	d := &Dispatcher{journal: j, outbox: j.Outbox(), opts: o, token: rand.Text()}
 	s := &source{
-		d: d, leases: newLeases(d), parked: parkedKeys{keys: map[string]int{}},
+		d: d, leases: newLeases(d), parked: parkedKeys{keys: map[string]uint64{}},
 		lent: map[uint64]*delivery{}, resting: map[uint64]*rest{}, wake: make(chan struct{}, 1), closed: make(chan struct{}),
 	}
 	s.leases.busy = s.busy

@@ -31,7 +31,7 @@ type work struct {
 }
 
 func newWork(d *Dispatcher) *work {
-	return &work{d: d, leases: newLeases(d), resting: resting{opts: &d.opts}, parked: parkedKeys{keys: map[string]int{}}}
+	return &work{d: d, leases: newLeases(d), resting: resting{opts: &d.opts}, parked: parkedKeys{keys: map[string]uint64{}}}
 }
 
 // pass publishes one window of at most so many messages. more says that there is
@@ -48,8 +48,9 @@ func (w *work) pass(ctx context.Context, window int) (more bool, err error) {
 		return false, err
 	}
 	now := time.Now()
+	skip := w.resting.keys(now)
 	page, err := w.d.outbox.Pending(ctx, journal.PendingQuery{
-		Slots: w.lanes, After: w.floor, Limit: window + w.resting.keyless(now), Skip: w.resting.keys(now),
+		Slots: w.lanes, After: w.floor, Limit: window + w.resting.kept(now, len(skip)), Skip: skip,
 	})
 	if err != nil {
 		return false, err
@@ -97,13 +98,14 @@ func (w *work) publishPage(ctx context.Context, page *journal.PendingPage, windo
 			left = m.Position
 		}
 	}
+	waits := w.resting.at(now)
 	due = make([]envelope.StoredMessage, 0, min(len(page.Messages), window))
 	for i := range page.Messages {
 		m := &page.Messages[i]
 		switch {
 		case w.parked.has(m):
 			settled.Parked = append(settled.Parked, behind(m, now))
-		case w.resting.restsAlone(m, now):
+		case waits.has(m):
 			stays(m)
 		case len(due) == window: // the page has room for those that rest
 			stays(m)
