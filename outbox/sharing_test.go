@@ -205,3 +205,42 @@ func TestOrderIsKeptWhileDispatchersComeAndGo(t *testing.T) {
 		})
 	}
 }
+
+// deaf is an outbox that once does not give slots back, and says so.
+type deaf struct {
+	outbox.Journal
+	answers int // of Release until then
+}
+
+type deafOutbox struct {
+	journal.Outbox
+	d *deaf
+}
+
+func (d *deaf) Outbox() journal.Outbox { return deafOutbox{d.Journal.Outbox(), d} }
+
+func (o deafOutbox) Release(ctx context.Context, token string, slots journal.SlotRange) error {
+	if o.d.answers--; o.d.answers == 0 {
+		return journal.ErrUnavailable
+	}
+	return o.Outbox.Release(ctx, token, slots)
+}
+
+// A lease that was not given back would be renewed with the others for ever,
+// although nobody publishes its slots.
+func TestLeaseThatWasNotGivenBackIsGivenBackLater(t *testing.T) {
+	for answers := range 9 { // each of the 8 lanes, and never
+		synctest.Test(t, func(t *testing.T) {
+			j, b := newJournal(t), &broker{}
+			start(t, newDispatcher(t, &deaf{j, answers}, b, outbox.Options{Owner: "deaf"}))
+			synctest.Wait()
+			start(t, newDispatcher(t, j, b, outbox.Options{Owner: "other"}))
+			time.Sleep(20 * time.Second)
+			for i := range 200 {
+				store(t, j, event(fmt.Sprint(i), fmt.Sprint(i)))
+			}
+			time.Sleep(20 * time.Second)
+			require.Len(t, b.ids(), 200)
+		})
+	}
+}

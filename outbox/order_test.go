@@ -1,8 +1,6 @@
 package outbox_test
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -75,43 +73,4 @@ func TestRequeuedMessageIsNotParkedBehindALaterOne(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		require.Equal(t, []string{"a", "b", "c"}, b.ids())
 	})
-}
-
-// deaf is an outbox that once takes a lease and says that it did not.
-type deaf struct {
-	outbox.Journal
-	answers int // leases until then
-}
-
-type deafOutbox struct {
-	journal.Outbox
-	d *deaf
-}
-
-func (d *deaf) Outbox() journal.Outbox { return deafOutbox{d.Journal.Outbox(), d} }
-
-func (o deafOutbox) Lease(ctx context.Context, l journal.OutboxLease, ttl time.Duration) (bool, error) {
-	ok, err := o.Outbox.Lease(ctx, l, ttl)
-	if o.d.answers--; o.d.answers == 0 && err == nil {
-		return false, errors.New("the answer was lost")
-	}
-	return ok, err
-}
-
-// A lease whose answer was lost is in the store, and would be renewed for ever
-// although nobody publishes its slots.
-func TestLeaseOfALostAnswerIsUsedOrGivenBack(t *testing.T) {
-	for answers := range 18 { // the announcement, 16 lanes, and never
-		synctest.Test(t, func(t *testing.T) {
-			j, b := newJournal(t), &broker{}
-			start(t, newDispatcher(t, &deaf{j, answers}, b, outbox.Options{Owner: "deaf"}))
-			start(t, newDispatcher(t, j, b, outbox.Options{Owner: "other"}))
-			time.Sleep(20 * time.Second)
-			for i := range 200 {
-				store(t, j, event(fmt.Sprint(i), fmt.Sprint(i)))
-			}
-			time.Sleep(20 * time.Second)
-			require.Len(t, b.ids(), 200)
-		})
-	}
 }
