@@ -79,8 +79,10 @@ func newDispatcher(j journal.Journal, b *bus.Bus) (*outbox.Dispatcher, error) {
 	return outbox.New(j, b, &outbox.Options{LeaseTTL: time.Second, Window: 50, MaxBackoff: 500 * time.Millisecond, Logger: quiet})
 }
 
-// produce is a process that asks each of KEYS meters for its numbers up to EACH,
-// from the beginning: what was emitted before is a no-op. With DISPATCH it
+// produce is a process that asks each of KEYS meters for its numbers up to EACH.
+// It begins with the last few that were emitted before, whose answers its
+// predecessor may not have heard: they have no effect again. (From 1 on, a process
+// that is killed each second would never get to new ones.) With DISPATCH it
 // publishes them, too.
 func produce() error {
 	ctx := context.Background()
@@ -108,8 +110,15 @@ func produce() error {
 	var all sync.WaitGroup
 	for k := range keys {
 		all.Go(func() {
-			for n := 1; n <= each; {
-				reached, err := cmdEmit.Ask(ctx, hosted, emit{ID: fmt.Sprint("key-", k), N: n}, aggregate.WithCommandID(fmt.Sprint(n)))
+			id := fmt.Sprint("key-", k)
+			n := 0
+			for n == 0 {
+				if reached, err := cmdEmit.Ask(ctx, hosted, emit{ID: id}); err == nil {
+					n = max(reached-2, 1)
+				}
+			}
+			for n <= each {
+				reached, err := cmdEmit.Ask(ctx, hosted, emit{ID: id, N: n}, aggregate.WithCommandID(fmt.Sprint(n)))
 				if err == nil {
 					n = max(n, reached) + 1
 				}
