@@ -23,7 +23,7 @@ import (
 func TestSingleActiveChurn(t *testing.T) {
 	t.Parallel()
 	const keys, each = 8, 150
-	url, _ := broker(t)
+	url := broker(t)
 	opts := natsbus.Options{Group: "g", Namespace: namespace(), AckWait: 500 * time.Millisecond, SingleActive: true, Stream: small, Dead: small, Logger: quiet}
 	publisher := connect(t, url, opts)
 

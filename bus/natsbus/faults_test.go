@@ -336,7 +336,7 @@ func TestTooLarge(t *testing.T) {
 // to the broker, are refused; nothing ends a header early.
 func TestWhatNATSCannotCarry(t *testing.T) {
 	t.Parallel()
-	url, _ := broker(t)
+	url := broker(t)
 	b := connect(t, url, natsbus.Options{Group: "g", Namespace: namespace()})
 	for what, spoil := range map[string]func(*envelope.Message){
 		"space in the name":       func(m *envelope.Message) { m.Name = "thing happened" },
@@ -384,7 +384,7 @@ func TestWhatNATSCannotCarry(t *testing.T) {
 // window is open.
 func TestDuplicates(t *testing.T) {
 	t.Parallel()
-	url, _ := broker(t)
+	url := broker(t)
 	b := connect(t, url, natsbus.Options{Group: "g", Namespace: namespace(), Stream: natsbus.Limits{MaxBytes: 1 << 20, DedupWindow: time.Minute}})
 	require.True(t, b.Features().Deduplicates)
 	source := subscribe(t, b, "thing.happened")
@@ -398,7 +398,7 @@ func TestDuplicates(t *testing.T) {
 // once, all arrive.
 func TestBoundedInFlight(t *testing.T) {
 	t.Parallel()
-	url, _ := broker(t)
+	url := broker(t)
 	b := connect(t, url, natsbus.Options{Group: "g", Namespace: namespace(), MaxInFlight: 3})
 	source := subscribe(t, b, "thing.happened")
 	ended := make(chan error, 4)

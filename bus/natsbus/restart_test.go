@@ -95,7 +95,7 @@ func TestDeletedStream(t *testing.T) {
 // errors is asked, too.
 func TestFromConn(t *testing.T) {
 	t.Parallel()
-	url, _ := broker(t)
+	url := broker(t)
 	conn, _ := client(t, url)
 	b, err := natsbus.FromConn(within(t, patience), conn, natsbus.Options{Group: "g", Namespace: namespace(), Stream: small, Dead: small, Logger: quiet})
 	require.NoError(t, err)
@@ -117,7 +117,7 @@ func TestFromConn(t *testing.T) {
 // replaced, and what it had comes before what came behind, of every key.
 func TestSingleActiveCrash(t *testing.T) {
 	t.Parallel()
-	url, _ := broker(t)
+	url := broker(t)
 	opts := natsbus.Options{Group: "g", Namespace: namespace(), AckWait: 500 * time.Millisecond, SingleActive: true, Stream: small, Dead: small, Logger: quiet}
 	conn, _ := client(t, url)
 	first, err := natsbus.FromConn(within(t, patience), conn, opts)
@@ -159,7 +159,7 @@ func TestSingleActiveCrash(t *testing.T) {
 // one.
 func TestReplicasOfDifferentVersions(t *testing.T) {
 	t.Parallel()
-	url, _ := broker(t)
+	url := broker(t)
 	ns := namespace()
 	older := connect(t, url, natsbus.Options{Group: "g", Namespace: ns})
 	newer := connect(t, url, natsbus.Options{Group: "g", Namespace: ns})
@@ -183,7 +183,7 @@ func TestReplicasOfDifferentVersions(t *testing.T) {
 // defaults, is used; so is its consumer, which is brought up to date.
 func TestExistingStream(t *testing.T) {
 	t.Parallel()
-	url, _ := broker(t)
+	url := broker(t)
 	ns := namespace()
 	_, js := client(t, url)
 	ctx := within(t, patience)
@@ -215,7 +215,7 @@ func TestExistingStream(t *testing.T) {
 // TestUnusable: what a bus cannot work with is told, with its name.
 func TestUnusable(t *testing.T) {
 	t.Parallel()
-	url, _ := broker(t)
+	url := broker(t)
 	_, js := client(t, url)
 	ctx := within(t, patience)
 	open := func(ns string) error {
@@ -263,7 +263,7 @@ func TestUnusable(t *testing.T) {
 // once, in order, and not after a lease.
 func TestCloseGivesBack(t *testing.T) {
 	t.Parallel()
-	url, _ := broker(t)
+	url := broker(t)
 	for name, opts := range modes {
 		t.Run(name, func(t *testing.T) {
 			opts.Group, opts.Namespace, opts.AckWait = "g", namespace(), time.Hour

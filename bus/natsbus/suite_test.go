@@ -12,6 +12,7 @@ import (
 	"github.com/troupe-go/troupe/bus"
 	"github.com/troupe-go/troupe/bus/bustest"
 	"github.com/troupe-go/troupe/bus/natsbus"
+	"github.com/troupe-go/troupe/internal/testenv"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -22,13 +23,25 @@ var quiet = slog.New(slog.DiscardHandler)
 var small = natsbus.Limits{MaxBytes: 16 << 20}
 
 // broker is the server that is set, or one of the test's own.
-func broker(t testing.TB) (url string, own *natsServer) {
+func broker(t testing.TB) (url string) {
 	t.Helper()
 	if url := os.Getenv("TROUPE_NATS_URL"); url != "" {
-		return url, nil
+		return url
 	}
-	own = startServer(t)
-	return own.url(), own
+	return startServer(t).url()
+}
+
+// killable is a server of the test's own, and how to end it without warning and
+// start it again: a process that is killed where the software is there, one that is
+// shut down in this process elsewhere.
+func killable(t testing.TB) (url string, restart func(testing.TB)) {
+	t.Helper()
+	if os.Getenv("TROUPE_NATS_URL") != "" {
+		s := testenv.StartService(t, "nats")
+		return s.URL, func(testing.TB) { s.Kill(); s.Start() }
+	}
+	own := startServer(t)
+	return own.url(), func(testing.TB) { own.restart() }
 }
 
 func connect(t testing.TB, url string, opts natsbus.Options) *bus.Bus {
@@ -56,20 +69,17 @@ var modes = map[string]natsbus.Options{
 // TestSuite is not parallel to the fault tests: it measures time, while they
 // start servers.
 func TestSuite(t *testing.T) {
-	url, own := broker(t)
+	url, restart := killable(t)
 	for name, opts := range modes {
 		t.Run(name, func(t *testing.T) {
-			config := bustest.Config{
+			bustest.Run(t, bustest.Config{
 				Connect: func(t testing.TB, namespace, group string) *bus.Bus {
 					opts := opts
 					opts.Namespace, opts.Group = namespace, group
 					return connect(t, url, opts)
 				},
-			}
-			if own != nil {
-				config.Restart = func(testing.TB) { own.restart() }
-			}
-			bustest.Run(t, config)
+				Restart: restart,
+			})
 		})
 	}
 }

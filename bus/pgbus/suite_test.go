@@ -50,11 +50,24 @@ func TestSuite(t *testing.T) {
 	t.Parallel()
 	url := testenv.PostgresURL(t)
 	schema := newSchema(t, url)
-	bustest.Run(t, bustest.Config{
+	bustest.Run(t, config(url, schema))
+}
+
+// TestSuiteOnAKilledServer: the whole suite with a server that it may kill.
+func TestSuiteOnAKilledServer(t *testing.T) {
+	t.Parallel()
+	server := testenv.StartPostgres(t, "max_connections=300")
+	c := config(server.URL(), newSchema(t, server.URL()))
+	c.Restart = func(testing.TB) { server.Kill(); server.Start() }
+	bustest.Run(t, c)
+}
+
+func config(url, schema string) bustest.Config {
+	return bustest.Config{
 		Connect: func(t testing.TB, namespace, group string) *bus.Bus {
 			return connect(t, url, pgbus.Options{
 				Group: group, Namespace: namespace, Schema: schema, Lease: time.Second, Poll: 200 * time.Millisecond, MaxConns: 4,
 			})
 		},
-	})
+	}
 }
