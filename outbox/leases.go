@@ -27,6 +27,7 @@ type leases struct {
 
 	mu     sync.Mutex
 	held   []journal.SlotRange // lanes, as they were leased
+	losses int                 // how often all were lost
 	until  time.Time
 	window context.CancelCauseFunc // ends the window that is under way; nil without
 	expire *time.Timer             // does so when the leases end
@@ -115,6 +116,7 @@ func (l *leases) dropLocked() {
 		l.d.opts.Logger.Warn("outbox: leases lost", "owner", l.d.opts.Owner, "lanes", len(l.held))
 	}
 	l.held, l.until, l.shared = nil, time.Time{}, time.Time{}
+	l.losses++
 	if l.window != nil {
 		l.window(journal.ErrLeaseLost)
 	}
@@ -215,11 +217,13 @@ func (l *leases) take(ctx context.Context, slots journal.SlotRange) (bool, error
 	return true, nil
 }
 
-// lanes are those that are held now.
-func (l *leases) lanes() []journal.SlotRange {
+// lanes are those that are held now. losses tells whether they were held all the
+// time since they were asked for before: another dispatcher may have had lanes that
+// were lost and taken again.
+func (l *leases) lanes() (held []journal.SlotRange, losses int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return slices.Clone(l.held)
+	return slices.Clone(l.held), l.losses
 }
 
 // begin returns the context of a window, which ends when a lease does, and what
@@ -248,7 +252,8 @@ func (l *leases) releaseAll(ctx context.Context) {
 	if l.enter(ctx) == nil {
 		defer l.leave()
 	}
-	for _, r := range append(l.lanes(), announcement) {
+	held, _ := l.lanes()
+	for _, r := range append(held, announcement) {
 		if err := l.d.outbox.Release(ctx, l.d.token, r); err != nil {
 			l.d.opts.Logger.Warn("outbox: slots stay leased for a while", "owner", l.d.opts.Owner, "slots", r.String(), "err", err)
 			return

@@ -130,6 +130,44 @@ func TestFrozenDispatcherIsSucceeded(t *testing.T) {
 	})
 }
 
+// What another dispatcher parked while this one stood still is parked for it, too,
+// though it holds the same lanes again.
+func TestLanesThatWereLostAreReadAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := newJournal(t)
+		f := &flaky{Journal: j, thaw: make(chan struct{})}
+		first := &broker{}
+		start(t, newDispatcher(t, f, first, outbox.Options{Owner: "frozen", LeaseTTL: 3 * time.Second}))
+		store(t, j, event("a", "k"))
+		synctest.Wait()
+		f.frozen.Store(true) // its leases end
+		time.Sleep(3500 * time.Millisecond)
+		leases, err := j.Outbox().Leases(t.Context())
+		require.NoError(t, err)
+		for _, l := range leases {
+			require.NoError(t, j.Outbox().Release(t.Context(), l.Token, l.Slots))
+		}
+		ok, err := j.Outbox().Lease(t.Context(), journal.OutboxLease{Token: "t", Owner: "t", Slots: journal.AllSlots}, time.Hour)
+		require.NoError(t, err)
+		require.True(t, ok)
+		store(t, j, event("poison", "k"))
+		var s journal.Settlement
+		for m, err := range j.Messages(t.Context(), 0, 0) {
+			require.NoError(t, err)
+			s.Parked = append(s.Parked, journal.Park{Position: m.Position, Parking: journal.Parking{Reason: "refused", Time: time.Now()}})
+		}
+		require.NoError(t, j.Outbox().Settle(t.Context(), "t", s))
+		require.NoError(t, j.Outbox().Release(t.Context(), "t", journal.AllSlots))
+		f.frozen.Store(false)
+		close(f.thaw)
+		time.Sleep(5 * time.Second)
+		store(t, j, event("behind", "k"))
+		time.Sleep(5 * time.Second)
+		require.Equal(t, []string{"a"}, first.ids())
+		require.Len(t, parked(t, j), 2)
+	})
+}
+
 func TestSettlementOfUnknownOutcome(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		j := newJournal(t)

@@ -49,6 +49,7 @@ type source struct {
 	beside sync.WaitGroup
 
 	lanes  []journal.SlotRange
+	losses int // of leases, until lanes were noted
 	floor  uint64
 	parked parkedKeys // of the goroutine that receives, and of mu when a message is parked
 
@@ -235,8 +236,9 @@ func (s *source) keyRests(m *envelope.StoredMessage, now time.Time) bool {
 
 // relane is that of work; what rests in lanes that are gone is forgotten.
 func (s *source) relane(ctx context.Context) error {
-	lanes := journal.JoinSlots(s.leases.lanes())
-	if slices.Equal(lanes, s.lanes) {
+	held, losses := s.leases.lanes()
+	lanes := journal.JoinSlots(held)
+	if slices.Equal(lanes, s.lanes) && losses == s.losses {
 		return nil
 	}
 	s.mu.Lock()
@@ -253,7 +255,7 @@ func (s *source) relane(ctx context.Context) error {
 		return err
 	}
 	s.mu.Lock()
-	s.parked, s.lanes = loaded, lanes
+	s.parked, s.lanes, s.losses = loaded, lanes, losses
 	s.mu.Unlock()
 	return nil
 }

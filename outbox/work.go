@@ -22,6 +22,7 @@ type work struct {
 	d      *Dispatcher
 	leases *leases
 	lanes  []journal.SlotRange // as of the last pass
+	losses int                 // of leases, until then
 	floor  uint64
 
 	resting resting
@@ -74,8 +75,9 @@ func (w *work) takeOrders(ctx context.Context) error {
 // relane notes which lanes there are. Of new ones nothing is known: what was
 // published, where to begin, which keys wait.
 func (w *work) relane(ctx context.Context) error {
-	lanes := journal.JoinSlots(w.leases.lanes())
-	if slices.Equal(lanes, w.lanes) {
+	held, losses := w.leases.lanes()
+	lanes := journal.JoinSlots(held)
+	if slices.Equal(lanes, w.lanes) && losses == w.losses {
 		return nil
 	}
 	w.floor = 0
@@ -84,7 +86,7 @@ func (w *work) relane(ctx context.Context) error {
 		w.lanes = nil
 		return err
 	}
-	w.lanes = lanes
+	w.lanes, w.losses = lanes, losses
 	return nil
 }
 

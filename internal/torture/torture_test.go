@@ -101,7 +101,7 @@ func torture(t *testing.T, source, busName, service string, ordered bool) {
 		p.child.Kill()
 		p.child = testenv.StartChild(t, p.role, p.env)
 	}
-	awaitEffects(t, sink, keys*each, func() {
+	awaitEffects(t, sink, source, keys*each, func() {
 		for _, p := range processes {
 			select {
 			case line, ok := <-p.child.Reports:
@@ -150,9 +150,48 @@ func newSchema(t *testing.T) string {
 	return name
 }
 
+// whereabouts tells where effects are that did not come: read by position or by
+// stream, or their messages at the source.
+func whereabouts(t *testing.T, sinkJournal journal.Journal, source string, each int) string {
+	t.Helper()
+	var missing []string
+	stored := 0
+	for k := range keys {
+		seen := map[int]bool{}
+		for rec, err := range sinkJournal.Load(t.Context(), sinks.Stream(fmt.Sprint("key-", k)), 0) {
+			require.NoError(t, err)
+			var n int
+			_, err := fmt.Sscanf(string(rec.Data), `{"n":%d}`, &n)
+			require.NoError(t, err)
+			seen[n] = true
+			stored++
+		}
+		for n := 1; n <= each && len(missing) < 10; n++ {
+			if !seen[n] {
+				missing = append(missing, fmt.Sprintf("key-%d:%d", k, n))
+			}
+		}
+	}
+	said := fmt.Sprintf("%d by stream, missing %v", stored, missing)
+	if strings.HasPrefix(source, "bolt") { // the producer has it open
+		return said
+	}
+	j, err := openJournal(t.Context(), source)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, j.Close()) }()
+	f, err := j.Outbox().Figures(t.Context())
+	require.NoError(t, err)
+	emitted := 0
+	for _, err := range j.ReadAll(t.Context(), journal.Position{}, 0) {
+		require.NoError(t, err)
+		emitted++
+	}
+	return said + fmt.Sprintf("; source: %d events, outbox %+v", emitted, f)
+}
+
 // awaitEffects waits until so many events were stored in the consumers' journal;
 // check looks after the processes meanwhile.
-func awaitEffects(t *testing.T, name string, want int, check func()) {
+func awaitEffects(t *testing.T, name, source string, want int, check func()) {
 	t.Helper()
 	j, err := openJournal(t.Context(), name)
 	require.NoError(t, err)
@@ -170,7 +209,9 @@ func awaitEffects(t *testing.T, name string, want int, check func()) {
 		if seen > before {
 			last = time.Now()
 		}
-		require.Less(t, time.Since(last), time.Minute, "%d of %d effects, and no more come", seen, want)
+		if time.Since(last) > time.Minute {
+			require.FailNow(t, "no more effects come", "read %d of %d by position; %s", seen, want, whereabouts(t, j, source, want/keys))
+		}
 		check()
 		select {
 		case <-changed:
