@@ -176,8 +176,13 @@ func consume() error {
 	opts := bus.Inbox(j)
 	opts.Logger = quiet
 	opts.MaxBackoff = time.Second
-	return b.Subscribe(ctx, bus.NewHandlers().OnEvent("emitted", bus.Typed(nil, func(ctx context.Context, e emit, m *envelope.Message) error {
+	handlers := bus.NewHandlers().OnEvent("emitted", bus.Typed(nil, func(ctx context.Context, e emit, m *envelope.Message) error {
 		_, err := cmdNote.Ask(ctx, hosted, note{ID: e.ID, N: e.N})
 		return err
-	})), opts)
+	}))
+	for {
+		if err := b.Subscribe(ctx, handlers, opts); !errors.Is(err, bus.ErrUnavailable) { // a broker that is away when it begins
+			return err
+		}
+	}
 }
