@@ -144,7 +144,7 @@ func (c *committer) writeHeads(tx *bbolt.Tx, g *group, streams []envelope.Stream
 		value := appendHead(g.arena.reserve(truncatedHeadBytes), key, h.head)
 		g.arena.keep(value)
 		g.state.headsSum += uint64(headSum(value))
-		if err := bucket.Put(key, value); err != nil {
+		if err := g.store(bucket, key, value); err != nil {
 			return err
 		}
 	}
@@ -160,12 +160,12 @@ func (c *committer) writeRun(tx *bbolt.Tx, g *group, work *prepared) error {
 	bucket.FillPercent = 1
 	for _, r := range work.merged {
 		key := uint64Key(r.number)
-		if err := bucket.Delete(key[:]); err != nil {
+		if err := g.remove(bucket, key[:]); err != nil {
 			return err
 		}
 	}
 	key := uint64Key(work.info.number)
-	if err := bucket.Put(key[:], work.run); err != nil {
+	if err := g.store(bucket, key[:], work.run); err != nil {
 		return err
 	}
 	g.runInfos = runs
@@ -187,7 +187,7 @@ func (c *committer) dropExpired(tx *bbolt.Tx, g *group, now time.Time) (bool, er
 			continue
 		}
 		key := uint64Key(r.number)
-		if err := bucket.Delete(key[:]); err != nil {
+		if err := g.remove(bucket, key[:]); err != nil {
 			return false, err
 		}
 	}
@@ -197,7 +197,7 @@ func (c *committer) dropExpired(tx *bbolt.Tx, g *group, now time.Time) (bool, er
 // putRunInfos stores g.runInfos as the list of runs.
 func (c *committer) putRunInfos(tx *bbolt.Tx, g *group) error {
 	g.runsChanged = true
-	return tx.Bucket(bucketMeta).Put(keyRuns, appendRunInfos(nil, g.runInfos))
+	return g.store(tx.Bucket(bucketMeta), keyRuns, appendRunInfos(nil, g.runInfos))
 }
 
 // prepareJob is what a checkpoint's background work starts from. It shares

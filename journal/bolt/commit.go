@@ -43,6 +43,7 @@ func newCommitter(j *Journal) *committer {
 // group is what one transaction is made of. It is used again for the next.
 type group struct {
 	tx    *bbolt.Tx
+	guard *leafGuard
 	log   *logReader
 	arena arena
 
@@ -150,7 +151,7 @@ func (c *committer) transact(heads int) (err error) {
 	if !g.wrote {
 		return tx.Rollback()
 	}
-	if err := tx.Bucket(bucketMeta).Put(keyState, g.state.append(g.arena.reserve(stateBytes))); err != nil {
+	if err := g.store(tx.Bucket(bucketMeta), keyState, g.state.append(g.arena.reserve(stateBytes))); err != nil {
 		_ = tx.Rollback()
 		return err
 	}
@@ -321,7 +322,7 @@ func (c *committer) flush() error {
 
 // begin readies the group for a transaction.
 func (g *group) begin(tx *bbolt.Tx, c *committer) (err error) {
-	g.tx = tx
+	g.tx, g.guard = tx, c.file.guard
 	c.file.db.AllocSize = growBytes(tx.Size())
 	if g.log, err = newLogReader(tx); err != nil {
 		return err

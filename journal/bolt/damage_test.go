@@ -5,8 +5,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -329,4 +332,51 @@ func TestOptionsNameFieldAndValue(t *testing.T) {
 		_, err := bolt.Open(newPath(t), &opts)
 		require.ErrorContains(t, err, want)
 	}
+}
+
+// TestLeafLiesAboutItsLengths: an element with a damaged length, or a page that is
+// said to go on in pages of others, is found before bbolt copies so much memory, or
+// gives those pages up. Each leaf is damaged and then changed by commits.
+func TestLeafLiesAboutItsLengths(t *testing.T) {
+	path, content := grown(t)
+	order := binary.NativeEndian
+	damages, refused := 0, 0
+	try := func(what string, at int, value uint32) {
+		damaged := bytes.Clone(content)
+		order.PutUint32(damaged[at:], value)
+		require.NoError(t, os.WriteFile(path, damaged, 0o600))
+		damages++
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		j, err := bolt.Open(path, &bolt.Options{Logger: slog.New(slog.DiscardHandler)})
+		if err == nil {
+			b := batch(events(todo("new"), 0, 1)) // behind the log's end; ids of messages lie anywhere
+			for i := range 20 {
+				b.Messages = append(b.Messages, message(fmt.Sprint("damage-", i)))
+			}
+			_, err = journal.Commit(t.Context(), j, b)
+			_ = j.Close() // it is damaged
+		}
+		runtime.ReadMemStats(&after)
+		require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(256<<20), "%s at %d", what, at)
+		if err != nil {
+			require.ErrorIs(t, err, journal.ErrCorrupt, "%s at %d", what, at)
+			refused++
+		}
+	}
+	var leaves []int
+	for page := 2 * 4096; page < len(content); page += 4096 {
+		if order.Uint16(content[page+8:]) == 2 && order.Uint16(content[page+10:]) > 0 && order.Uint64(content[page:]) == uint64(page/4096) {
+			leaves = append(leaves, page)
+		}
+	}
+	slices.Reverse(leaves) // the end of the log, which is changed, is among the last
+	for _, page := range leaves[:min(len(leaves), testenv.Count(40, 1000))] {
+		last := page + 16 + 16*(int(order.Uint16(content[page+10:]))-1)
+		try("length of a key", last+8, 1<<29)
+		try("length of a value", last+12, 1<<30)
+		try("pages", page+12, order.Uint32(content[page+12:])+1)
+	}
+	t.Logf("%d of %d found", refused, damages)
+	require.NotZero(t, refused)
 }

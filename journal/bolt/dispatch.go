@@ -231,7 +231,7 @@ func (g *group) deleteMessage(m *outboxMessage) error {
 	g.state.messagesSum -= uint64(headSum(place))
 	g.state.messageIDs--
 	g.wrote = true
-	if err := g.tx.Bucket(bucketMessages).Delete(hash[:]); err != nil {
+	if err := g.remove(g.tx.Bucket(bucketMessages), hash[:]); err != nil {
 		return err
 	}
 	return g.deleteAt(m)
@@ -243,7 +243,7 @@ func (g *group) deleteAt(m *outboxMessage) error {
 	if m.parking != nil {
 		bucket = bucketParked
 	}
-	return g.tx.Bucket(bucket).Delete(key[:])
+	return g.remove(g.tx.Bucket(bucket), key[:])
 }
 
 // park stores m among those set aside, for why.
@@ -257,7 +257,7 @@ func (g *group) park(m *outboxMessage, why parking) error {
 	}
 	g.wrote = true
 	key := uint64Key(m.message.Position)
-	return g.tx.Bucket(bucketParked).Put(key[:], value)
+	return g.store(g.tx.Bucket(bucketParked), key[:], value)
 }
 
 // unpark has m pending again.
@@ -269,7 +269,7 @@ func (g *group) unpark(m *outboxMessage) error {
 	}
 	g.wrote = true
 	key := uint64Key(m.message.Position)
-	return g.tx.Bucket(bucketOutbox).Put(key[:], value)
+	return g.store(g.tx.Bucket(bucketOutbox), key[:], value)
 }
 
 // A message that was set aside is: format, flags (1 if it waits behind another

@@ -40,8 +40,9 @@
 //
 // Every stored value carries a checksum that includes its key, and is verified
 // whenever it is read: a damaged file is an [journal.ErrCorrupt], not a wrong
-// answer, and bbolt's panics over damaged pages become one too. (One kind of
-// damage is beyond that: an inner page of bbolt that leads back to itself.)
+// answer, and bbolt's panics over damaged pages become one too. Pages that bbolt
+// would not survive, or that would harm others, are found when the file is opened,
+// or before a commit changes them.
 //
 // After any error of a commit the file is closed and opened again, and
 // everything in memory is rebuilt from it, before another batch is taken. A

@@ -25,6 +25,7 @@ type file struct {
 	db     *bbolt.DB
 	handle *os.File // bbolt's own, which holds the lock
 	stuck  bool     // a panic left bbolt's locks held: it cannot be closed
+	guard  *leafGuard
 
 	// committed is the number of the last transaction known to be durable.
 	committed uint64
@@ -60,6 +61,7 @@ func openFile(path string, opts *Options) (f *file, err error) {
 	f.stuck = false
 	if err == nil {
 		f.db.AllocSize = growBytes(0)
+		f.guard = newLeafGuard(f.handle, int64(f.db.Info().PageSize))
 	}
 	if errors.Is(err, syscall.ENOMEM) && opts.MapBytes > 0 {
 		// Address space is limited here (ulimit -v): map what there is.
@@ -163,6 +165,9 @@ func (f *file) upgrade(path string) error {
 // close closes the database. One that is stuck gives up the lock and the file,
 // and leaves its mapping behind, which would keep the lock.
 func (f *file) close() error {
+	if f.guard != nil {
+		f.guard.close()
+	}
 	if f.db != nil && !f.stuck {
 		return f.db.Close()
 	}

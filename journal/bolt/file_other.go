@@ -3,6 +3,7 @@
 package bolt
 
 import (
+	"errors"
 	"os"
 	"time"
 )
@@ -12,6 +13,11 @@ func lockFile(*os.File, time.Duration) error { return nil }
 
 // unlockFile leaves the unlocking to the system, which does it with the close.
 func unlockFile(*os.File) {}
+
+// mapFile is left to bbolt.
+func mapFile(*os.File, int64) ([]byte, error) { return nil, errors.ErrUnsupported }
+
+func unmapFile([]byte) {}
 
 // syncDir does nothing: directories cannot be synced here.
 func syncDir(string) error { return nil }

@@ -28,6 +28,14 @@ func lockFile(f *os.File, timeout time.Duration) error {
 // unlockFile gives up the lock of f, however many mappings refer to f.
 func unlockFile(f *os.File) { _ = syscall.Flock(int(f.Fd()), syscall.LOCK_UN) }
 
+// mapFile maps so many bytes of f, to be read. Those beyond its end are there once
+// the file has grown.
+func mapFile(f *os.File, size int64) ([]byte, error) {
+	return syscall.Mmap(int(f.Fd()), 0, int(size), syscall.PROT_READ, syscall.MAP_SHARED)
+}
+
+func unmapFile(data []byte) { _ = syscall.Munmap(data) } // it was mapped
+
 // syncDir makes the names in dir durable.
 func syncDir(dir string) error {
 	d, err := os.Open(dir)

@@ -50,7 +50,7 @@ func (g *group) makeGap(first, last uint64) error {
 		if behind.kind == kindGap {
 			end = last + behind.gap
 			key := uint64Key(last + 1)
-			if err := sub.Delete(key[:]); err != nil {
+			if err := g.remove(sub, key[:]); err != nil {
 				return err
 			}
 		}
@@ -60,7 +60,7 @@ func (g *group) makeGap(first, last uint64) error {
 		if position == begin {
 			continue // it becomes the gap
 		}
-		if err := sub.Delete(key[:]); err != nil {
+		if err := g.remove(sub, key[:]); err != nil {
 			return err
 		}
 	}
@@ -92,7 +92,7 @@ func (g *group) overwrite(position uint64, value []byte) error {
 	g.wrote = true
 	g.log.cursor = nil
 	key := uint64Key(position)
-	return sub.Put(key[:], value)
+	return g.store(sub, key[:], value)
 }
 
 // bucketOf is the sub-bucket of the log that has position.

@@ -142,7 +142,7 @@ func (g *group) writeMessages(b *journal.Batch) error {
 		value := appendMessage(g.arena.reserve(messageBytes(m)), position, m, b.ID)
 		g.arena.keep(value)
 		key := uint64Key(position)
-		if err := outbox.Put(key[:], value); err != nil {
+		if err := g.store(outbox, key[:], value); err != nil {
 			return err
 		}
 		hash := messageKey(m.ID)
@@ -150,7 +150,7 @@ func (g *group) writeMessages(b *journal.Batch) error {
 		sum := keyedCRC(hash[:], place)
 		place = binary.BigEndian.AppendUint32(place, sum)
 		g.arena.keep(place)
-		if err := ids.Put(hash[:], place); err != nil {
+		if err := g.store(ids, hash[:], place); err != nil {
 			return err
 		}
 		g.state.messages = position

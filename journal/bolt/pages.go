@@ -31,8 +31,9 @@ const (
 //     of the same bucket, whose checksums pass; and the collector ends the
 //     process when it meets such a pointer.
 //
-// Offsets in all other pages end in the mapped file or in a fault. It reads the
-// inner pages and those that hold buckets, about one in a hundred.
+// Offsets in all other pages end in the mapped file or in a fault, or are looked at
+// before they do harm (leafGuard). It reads the inner pages and those that hold
+// buckets, about one in a hundred.
 func checkPages(f io.ReaderAt, m pageMeta) error {
 	c := pageChecker{file: f, meta: m, used: newPageSet(m.pages), free: newPageSet(m.pages)}
 	c.used.add(0)
@@ -112,6 +113,9 @@ func (c *pageChecker) leaves(root uint64) ([]uint64, error) {
 			case pageHeaderBytes+count*elementBytes > len(page):
 				return nil, corrupt("page %d has %d elements", id, count)
 			}
+			if err := checkExtent(id, page, c.meta.pageSize); err != nil {
+				return nil, err
+			}
 			for e := page[pageHeaderBytes:]; count > 0; count-- {
 				below = append(below, order.Uint64(e[8:]))
 				e = e[elementBytes:]
@@ -138,6 +142,9 @@ func (c *pageChecker) buckets(root uint64, top bool) error {
 		}
 		if flags := binary.NativeEndian.Uint16(page[8:]); flags != pageIsLeaf {
 			return corrupt("page %d has flags %#x", id, flags)
+		}
+		if err := checkExtent(id, page, c.meta.pageSize); err != nil {
+			return err
 		}
 		if err := c.leaf(id, page, top); err != nil {
 			return err
@@ -194,6 +201,37 @@ func eachElement(id uint64, page []byte, visit func(flags uint32, key, value []b
 		if err := visit(order.Uint32(e), page[start:mid], page[mid:end]); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// checkExtent checks that the elements of a leaf or of an inner page lie in it, and
+// that it goes on in as many pages as they need: bbolt gives those up with it.
+func checkExtent(id uint64, page []byte, pageSize int64) error {
+	order := binary.NativeEndian
+	leaf, count := order.Uint16(page[8:]) == pageIsLeaf, int(order.Uint16(page[10:]))
+	if pageHeaderBytes+count*elementBytes > len(page) {
+		return corrupt("page %d has %d elements", id, count)
+	}
+	last := pageHeaderBytes
+	for i := range count {
+		at := pageHeaderBytes + i*elementBytes
+		e := page[at:]
+		end := at
+		if leaf {
+			end += int(order.Uint32(e[4:])) + int(order.Uint32(e[8:])) + int(order.Uint32(e[12:]))
+		} else {
+			end += int(order.Uint32(e)) + int(order.Uint32(e[4:]))
+		}
+		if end > len(page) {
+			return corrupt("page %d: element %d ends at %d of %d", id, i, end, len(page))
+		}
+		last = max(last, end)
+	}
+	// Releases of bbolt before 1.4 take one more where the last is full.
+	pages, size := int64(order.Uint32(page[12:]))+1, int64(last)
+	if pages != (size+pageSize-1)/pageSize && pages != size/pageSize+1 {
+		return corrupt("page %d goes on for %d pages, with %d bytes", id, pages-1, size)
 	}
 	return nil
 }

@@ -99,7 +99,7 @@ func (g *group) writeRows(b *journal.Batch) error {
 			if old == nil {
 				continue
 			}
-			if err := bucket.Delete(key); err != nil {
+			if err := g.remove(bucket, key); err != nil {
 				return err
 			}
 			continue
@@ -108,7 +108,7 @@ func (g *group) writeRows(b *journal.Batch) error {
 			version: stored.version + 1, key: row.Key, columns: merge(stored.columns, row.Columns),
 		})
 		g.arena.keep(value)
-		if err := bucket.Put(key, value); err != nil {
+		if err := g.store(bucket, key, value); err != nil {
 			return err
 		}
 		g.countRow(value, 1)

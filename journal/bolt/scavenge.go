@@ -206,7 +206,7 @@ func (c *committer) scavenge(g *group, page *cut) (refused, fatal error) {
 		if g.wrote = true; s.through+1 < h.first {
 			err = g.putScavenged(key, s.through)
 		} else {
-			err = g.tx.Bucket(bucketTruncated).Delete(key)
+			err = g.remove(g.tx.Bucket(bucketTruncated), key)
 		}
 		if err != nil {
 			return nil, err

@@ -71,7 +71,7 @@ func (c *committer) writeSnapshot(g *group, s *snapshot.Snapshot) error {
 	value := appendSnapshot(g.arena.reserve(len(s.Data)+128), key, s)
 	g.arena.keep(value)
 	g.wrote = true
-	return g.tx.Bucket(bucketSnapshots).Put(key, value)
+	return g.store(g.tx.Bucket(bucketSnapshots), key, value)
 }
 
 // dropSnapshot deletes the snapshot of s, if there is one.
@@ -82,5 +82,5 @@ func (g *group) dropSnapshot(s envelope.Stream) error {
 		return nil
 	}
 	g.wrote = true
-	return bucket.Delete(key)
+	return g.remove(bucket, key)
 }

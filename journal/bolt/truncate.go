@@ -50,7 +50,7 @@ func (g *group) putScavenged(key []byte, version uint64) error {
 	value = binary.BigEndian.AppendUint32(value, keyedCRC(key, value))
 	g.arena.keep(value)
 	g.wrote = true
-	return g.tx.Bucket(bucketTruncated).Put(key, value)
+	return g.store(g.tx.Bucket(bucketTruncated), key, value)
 }
 
 // scavenged is how far the stream with head h is scavenged: versions up to that

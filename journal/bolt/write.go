@@ -1,6 +1,8 @@
 package bolt
 
 import (
+	bbolt "go.etcd.io/bbolt"
+
 	"github.com/troupe-go/troupe/journal"
 )
 
@@ -77,13 +79,31 @@ func (c *committer) write(g *group, s *submission) (result journal.Result, err e
 	return result, nil
 }
 
+// store puts a key into a bucket, and remove deletes one.
+func (g *group) store(b *bbolt.Bucket, key, value []byte) error {
+	if err := g.guard.change(b, key); err != nil {
+		return err
+	}
+	return b.Put(key, value)
+}
+
+func (g *group) remove(b *bbolt.Bucket, key []byte) error {
+	if err := g.guard.change(b, key); err != nil {
+		return err
+	}
+	return b.Delete(key)
+}
+
 // put appends an entry to the log.
 func (g *group) put(position uint64, value []byte) error {
 	g.arena.keep(value)
 	if number := position / positionsPerBucket; g.sub == nil || number != g.subNumber {
-		name := uint64Key(number)
+		name, last := uint64Key(number), uint64Key(position)
 		sub, err := g.tx.Bucket(bucketLog).CreateBucketIfNotExists(name[:])
 		if err != nil {
+			return err
+		}
+		if err := g.guard.change(sub, last[:]); err != nil {
 			return err
 		}
 		sub.FillPercent = 1 // positions only grow

@@ -1,0 +1,159 @@
+package bolt
+
+import (
+	"bytes"
+	"encoding/binary"
+	"os"
+
+	bbolt "go.etcd.io/bbolt"
+)
+
+// leafGuard looks at leaf pages before bbolt takes them apart to change them.
+// bbolt believes what they say: an element with a damaged length is copied with
+// that length, which can be all memory that there is, and a page that is said to go
+// on in others gives them up with itself, whoever uses them.
+//
+// A page that was found sound once is not looked at again: from then on it is
+// written by this process. Only the committer uses it.
+type leafGuard struct {
+	file     *os.File
+	data     []byte // of the file, mapped; nil where that cannot be
+	pageSize int64
+	sound    pageSet
+}
+
+func newLeafGuard(f *os.File, pageSize int64) *leafGuard {
+	return &leafGuard{file: f, pageSize: pageSize}
+}
+
+// change is to be called before a key of b is put or deleted.
+func (l *leafGuard) change(b *bbolt.Bucket, key []byte) error {
+	id := uint64(b.Root())
+	if id == 0 {
+		return nil // it lies in the page of the bucket that holds it, which was looked at when the file was opened
+	}
+	for range maxDepth {
+		page, err := l.page(id)
+		if err != nil {
+			return err
+		}
+		switch flags := binary.NativeEndian.Uint16(page[8:]); flags {
+		case pageIsLeaf:
+			return l.leaf(id, page)
+		case pageIsBranch:
+		default:
+			return corrupt("page %d has flags %#x", id, flags)
+		}
+		at, children, err := childOf(id, page, key)
+		if err != nil {
+			return err
+		}
+		for _, beside := range []int{at - 1, at + 1} { // bbolt may join it with them
+			if beside < 0 || beside >= len(children)/elementBytes {
+				continue
+			}
+			if err := l.beside(child(children, beside)); err != nil {
+				return err
+			}
+		}
+		id = child(children, at)
+	}
+	return corrupt("page %d lies too deep", id)
+}
+
+// maxDepth is more than any tree has.
+const maxDepth = 32
+
+// beside looks at a leaf that is the neighbour of another one.
+func (l *leafGuard) beside(id uint64) error {
+	page, err := l.page(id)
+	if err != nil || binary.NativeEndian.Uint16(page[8:]) != pageIsLeaf {
+		return err
+	}
+	return l.leaf(id, page)
+}
+
+// leaf looks at one page, unless it did before.
+func (l *leafGuard) leaf(id uint64, page []byte) error {
+	for uint64(len(l.sound))*64 <= id {
+		l.sound = append(l.sound, make(pageSet, len(l.sound)+1024)...)
+	}
+	if l.sound.has(id) {
+		return nil
+	}
+	if err := checkExtent(id, page, l.pageSize); err != nil {
+		return err
+	}
+	l.sound.add(id)
+	return nil
+}
+
+// page returns page id, with those that it says it goes on in.
+func (l *leafGuard) page(id uint64) ([]byte, error) {
+	head, err := l.read(id, 1)
+	if err != nil {
+		return nil, err
+	}
+	more := uint64(binary.NativeEndian.Uint32(head[12:]))
+	if more == 0 {
+		return head, nil
+	}
+	return l.read(id, more+1)
+}
+
+func (l *leafGuard) read(id, pages uint64) ([]byte, error) {
+	begin, end := int64(id)*l.pageSize, int64(id+pages)*l.pageSize
+	if end <= int64(len(l.data)) {
+		return l.data[begin:end], nil
+	}
+	info, err := l.file.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if id < 2 || end > info.Size() {
+		return nil, corrupt("page %d goes on for %d pages, beyond the file", id, pages-1)
+	}
+	l.close()
+	if l.data, err = mapFile(l.file, 2*info.Size()); err == nil { // it will grow
+		return l.data[begin:end], nil
+	}
+	page := make([]byte, end-begin) // address space is limited here
+	_, err = l.file.ReadAt(page, begin)
+	return page, err
+}
+
+func (l *leafGuard) close() {
+	if l.data != nil {
+		unmapFile(l.data)
+		l.data = nil
+	}
+}
+
+// childOf returns the element of inner page id that leads to key, and all elements.
+func childOf(id uint64, page, key []byte) (at int, elements []byte, err error) {
+	order := binary.NativeEndian
+	count := int(order.Uint16(page[10:]))
+	if count == 0 || pageHeaderBytes+count*elementBytes > len(page) {
+		return 0, nil, corrupt("page %d has %d elements", id, count)
+	}
+	low, high := 0, count // the first one beyond key
+	for low < high {
+		middle := (low + high) / 2
+		e := pageHeaderBytes + middle*elementBytes
+		begin := e + int(order.Uint32(page[e:]))
+		end := begin + int(order.Uint32(page[e+4:]))
+		if end > len(page) {
+			return 0, nil, corrupt("page %d: element %d ends at %d of %d", id, middle, end, len(page))
+		}
+		if bytes.Compare(page[begin:end], key) > 0 {
+			high = middle
+		} else {
+			low = middle + 1
+		}
+	}
+	return max(low-1, 0), page[pageHeaderBytes : pageHeaderBytes+count*elementBytes], nil
+}
+
+func child(elements []byte, i int) uint64 {
+	return binary.NativeEndian.Uint64(elements[i*elementBytes+8:])
+}
