@@ -20,6 +20,13 @@ type step struct {
 
 // handle makes one attempt.
 func (r *runner) handle(l *lane, it *item) step {
+	if d, ok := it.Delivery.(Revocable); ok {
+		if !d.Begin() {
+			r.opts.Observe(Settled{Message: it.Message(), Outcome: Unsettled, Attempt: it.attempt(), Err: ErrUnavailable})
+			return step{}
+		}
+		defer d.End()
+	}
 	it.tries++
 	if behind, ok := r.parked.blocks(l.key, it); ok {
 		return r.setAside(it, Failure{Reason: "waits behind message " + behind + " of its key", Parked: true}, Parked, nil, 0)

@@ -167,3 +167,18 @@ type Delivery interface {
 	// Extend begins the source's Lease anew.
 	Extend(ctx context.Context) error
 }
+
+// Revocable is a [Delivery] that the broker may give to another replica while this
+// one has it, as Kafka does with partitions. A run asks before it handles one.
+type Revocable interface {
+	Delivery
+
+	// Begin is called before each attempt to handle the message. If it returns
+	// false the message is another replica's by now: it is not handled, not
+	// settled, and End is not called.
+	Begin() bool
+
+	// End is called behind an attempt, whatever came of it. Until then no other
+	// replica gets the message, unless the source's patience is over.
+	End()
+}
