@@ -213,6 +213,13 @@ start_kafka() {
     share.coordinator.state.topic.num.partitions=4 group.initial.rebalance.delay.ms=0 group.min.session.timeout.ms=1000 \
     broker.session.timeout.ms=3000 broker.heartbeat.interval.ms=500 \
     log.segment.bytes=67108864 log.cleaner.dedupe.buffer.size=8388608 >"$d/server.properties"
+  # For tests of refused credentials and permissions: another listener, whose user may do only what others allow it.
+  [ -z "${SERVICES_KAFKA_SASL_PORT:-}" ] || printf '%s\n' \
+    "listeners=PLAINTEXT://127.0.0.1:$port,CONTROLLER://127.0.0.1:$controller,SASL_PLAINTEXT://127.0.0.1:$SERVICES_KAFKA_SASL_PORT" \
+    "advertised.listeners=PLAINTEXT://127.0.0.1:$port,SASL_PLAINTEXT://127.0.0.1:$SERVICES_KAFKA_SASL_PORT" \
+    listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT sasl.enabled.mechanisms=PLAIN \
+    'listener.name.sasl_plaintext.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required user_user="secret";' \
+    authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer super.users=User:ANONYMOUS >>"$d/server.properties"
   local java=(java -Xms192m -Xmx768m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Dorg.slf4j.simpleLogger.logFile=System.out -cp "$cache/kafka/*")
   [ -s "$d/data/meta.properties" ] ||
     "${java[@]}" -Dorg.slf4j.simpleLogger.defaultLogLevel=warn kafka.tools.StorageTool format --cluster-id 4L6g3nShT-eMCtK--X86sw \

@@ -44,6 +44,11 @@ type source struct {
 
 var _ bus.Source = (*source)(nil)
 
+// maxFetchWait is how long the broker keeps a question for records open: those of
+// partitions that came meanwhile are asked for behind it. Kafka's own clients have
+// the same.
+const maxFetchWait = 500 * time.Millisecond
+
 func newSource(t *transport, kind envelope.Kind, topics []string) (*source, error) {
 	s := &source{
 		t: t, kind: kind, prefix: t.names.prefix(kind), again: t.names.again(t.opts.Group, kind),
@@ -58,7 +63,7 @@ func newSource(t *transport, kind envelope.Kind, topics []string) (*source, erro
 	client, err := t.newClient(
 		kgo.ConsumerGroup(t.names.consumers(t.opts.Group, kind)), kgo.ConsumeTopics(topics...), kgo.Balancers(balancer),
 		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
-		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.FetchMaxPartitionBytes(max(1<<20, int32(t.opts.MaxMessageBytes+reserved))),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.FetchMaxWait(maxFetchWait), kgo.FetchMaxPartitionBytes(max(1<<20, int32(t.opts.MaxMessageBytes+reserved))),
 		kgo.SessionTimeout(t.opts.SessionTimeout), kgo.HeartbeatInterval(t.opts.heartbeat()),
 		kgo.RebalanceTimeout(t.opts.HandOver+30*time.Second), // with time to join again
 		kgo.DisableAutoCommit(), kgo.BlockRebalanceOnPoll(),

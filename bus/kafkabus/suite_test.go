@@ -72,26 +72,26 @@ func removeAfter(t testing.TB, brokers, namespace string) {
 	})
 }
 
-// modes are the ways to share partitions.
-var modes = map[string]kafkabus.Options{
-	"cooperative": {},
-	"compat":      {Compat: true},
-}
-
 // TestSuite is not parallel to the fault tests: it measures time, while they start
 // servers.
 func TestSuite(t *testing.T) {
-	for name, opts := range modes {
-		t.Run(name, func(t *testing.T) {
-			server := testenv.StartService(t, "kafka")
-			bustest.Run(t, bustest.Config{
-				Connect: func(t testing.TB, namespace, group string) *bus.Bus {
-					opts := opts
-					opts.Namespace, opts.Group = namespace, group
-					return connect(t, server.URL, opts)
-				},
-				Restart: func(testing.TB) { server.Kill(); server.Start() },
-			})
-		})
+	server := testenv.StartService(t, "kafka")
+	c := config(server.URL, kafkabus.Options{})
+	c.Restart = func(testing.TB) { server.Kill(); server.Start() }
+	bustest.Run(t, c)
+}
+
+// TestSuiteInCompat: the same with the assignor of a Rust service.
+func TestSuiteInCompat(t *testing.T) {
+	bustest.Run(t, config(brokers(t), kafkabus.Options{Compat: true}))
+}
+
+func config(brokers string, opts kafkabus.Options) bustest.Config {
+	return bustest.Config{
+		Connect: func(t testing.TB, namespace, group string) *bus.Bus {
+			opts := opts
+			opts.Namespace, opts.Group = namespace, group
+			return connect(t, brokers, opts)
+		},
 	}
 }

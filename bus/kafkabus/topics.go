@@ -60,24 +60,31 @@ func (t *transport) lookUp(ctx context.Context, topics []string) map[string]erro
 	failed := map[string]error{}
 	fail := func(err error, topics ...string) map[string]error {
 		for _, name := range topics {
-			failed[name] = err
+			failed[name] = typed("open topic", fmt.Errorf("%q: %w", name, err))
 		}
 		return failed
 	}
 	var there kadm.TopicDetails
-	if err := t.ask(ctx, "look up topics", func(ctx context.Context) (err error) {
+	err := t.ask(ctx, "look up topics", func(ctx context.Context) (err error) {
 		there, err = t.admin.ListTopicsWithInternal(ctx, topics...)
 		return err
-	}); err != nil {
+	})
+	switch {
+	case err != nil && unauthorized(err) && len(topics) > 1: // the answer is for all or none
+		for _, name := range topics {
+			failed[name] = t.lookUp(ctx, []string{name})[name]
+		}
+		return failed
+	case err != nil:
 		return fail(err, topics...)
 	}
 	for _, name := range topics {
 		err := there[name].Err
 		if !there.Has(name) || errors.Is(err, kerr.UnknownTopicOrPartition) {
-			err = t.ask(ctx, fmt.Sprintf("make topic %q", name), func(ctx context.Context) error { return t.create(ctx, name) })
+			err = t.ask(ctx, "make topic", func(ctx context.Context) error { return t.create(ctx, name) })
 		}
 		if err != nil {
-			failed[name] = typed(fmt.Sprintf("topic %q", name), err)
+			fail(err, name)
 		}
 	}
 	limits := t.limits(ctx, topics)

@@ -45,6 +45,7 @@ var rules = []rule{
 	{"outbox", []string{"bus", "journal", "envelope"}, "it publishes from any journal to any bus"},
 	{"bus/bustest", []string{"bus", "envelope", "github.com/stretchr/testify/..."}, "a suite knows no transport"},
 	{"bus/membus", []string{"bus", "envelope"}, "a transport knows its contract, and no sibling"},
+	{"bus/kafkabus", []string{"bus", "envelope", "github.com/twmb/franz-go/pkg/kadm", "github.com/twmb/franz-go/pkg/kerr", "github.com/twmb/franz-go/pkg/kgo", "github.com/twmb/franz-go/pkg/kmsg"}, "a transport knows its contract and its driver, and no sibling"},
 	{"bus/natsbus", []string{"bus", "envelope", "github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream"}, "a transport knows its contract and its driver, and no sibling"},
 	{"bus/pgbus", []string{"bus", "envelope", "migrations", "internal/pgschema", "github.com/jackc/pgx/v5", "github.com/jackc/pgx/v5/..."}, "a transport knows its contract and its driver, and no sibling"},
 	{"bus/rabbitbus", []string{"bus", "envelope", "github.com/rabbitmq/amqp091-go"}, "a transport knows its contract and its driver, and no sibling"},

@@ -20,6 +20,7 @@ type Service struct {
 
 	t   testing.TB
 	dir string
+	env []string
 }
 
 // serviceVariables are those of scripts/services.sh.
@@ -29,8 +30,8 @@ var serviceVariables = map[string]string{
 
 // StartService makes a new server, which is deleted at the end of the test.
 // Unless the variable of the service is set, the test is skipped: that says that
-// its software is there.
-func StartService(t testing.TB, name string) *Service {
+// its software is there. env are variables for the script, as "NAME=value".
+func StartService(t testing.TB, name string, env ...string) *Service {
 	t.Helper()
 	if variable := serviceVariables[name]; os.Getenv(variable) == "" {
 		t.Skipf("set %s to run this test: eval \"$(scripts/services.sh up)\"", variable)
@@ -40,7 +41,7 @@ func StartService(t testing.TB, name string) *Service {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &Service{Name: name, t: t, dir: dir}
+	s := &Service{Name: name, t: t, dir: dir, env: env}
 	t.Cleanup(func() {
 		s.run("wipe")
 		_ = os.RemoveAll(dir) // a leftover harms nobody
@@ -76,7 +77,7 @@ func (s *Service) run(verb string) string {
 		s.t.Fatal(err)
 	}
 	cmd := exec.Command(filepath.Join(root, "scripts", "services.sh"), verb, s.Name)
-	cmd.Env = append(os.Environ(), "SERVICES_DIR="+s.dir, serviceVariables[s.Name]+"=")
+	cmd.Env = append(append(os.Environ(), "SERVICES_DIR="+s.dir, serviceVariables[s.Name]+"="), s.env...)
 	var out, failed bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &failed
 	if err := cmd.Run(); err != nil {

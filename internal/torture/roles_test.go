@@ -17,6 +17,7 @@ import (
 	"github.com/troupe-go/troupe/actor"
 	"github.com/troupe-go/troupe/aggregate"
 	"github.com/troupe-go/troupe/bus"
+	"github.com/troupe-go/troupe/bus/kafkabus"
 	"github.com/troupe-go/troupe/bus/natsbus"
 	"github.com/troupe-go/troupe/bus/pgbus"
 	"github.com/troupe-go/troupe/bus/rabbitbus"
@@ -64,6 +65,8 @@ func openBus(ctx context.Context, name, group string) (b *bus.Bus, err error) {
 			b, err = rabbitbus.Connect(ctx, url, rabbitbus.Options{Group: group, Namespace: namespace, Logger: quiet})
 		case "natsbus":
 			b, err = natsbus.Connect(ctx, url, natsbus.Options{Group: group, Namespace: namespace, Logger: quiet})
+		case "kafkabus":
+			b, err = kafkabus.Connect(ctx, url, kafkabus.Options{Group: group, Namespace: namespace, SessionTimeout: 2 * time.Second, Logger: quiet})
 		default:
 			return nil, fmt.Errorf("no bus %q", name)
 		}
@@ -173,8 +176,13 @@ func consume() error {
 	opts := bus.Inbox(j)
 	opts.Logger = quiet
 	opts.MaxBackoff = time.Second
-	return b.Subscribe(ctx, bus.NewHandlers().OnEvent("emitted", bus.Typed(nil, func(ctx context.Context, e emit, m *envelope.Message) error {
+	handlers := bus.NewHandlers().OnEvent("emitted", bus.Typed(nil, func(ctx context.Context, e emit, m *envelope.Message) error {
 		_, err := cmdNote.Ask(ctx, hosted, note{ID: e.ID, N: e.N})
 		return err
-	})), opts)
+	}))
+	for {
+		if err := b.Subscribe(ctx, handlers, opts); !errors.Is(err, bus.ErrUnavailable) { // a broker that is away when it begins
+			return err
+		}
+	}
 }

@@ -27,6 +27,7 @@ var brokers = []struct {
 	{"pgbus", "postgres", true},
 	{"rabbitbus", "rabbitmq", false},
 	{"natsbus", "nats", false},
+	{"kafkabus", "kafka", true},
 }
 
 // TestEveryMessageHasItsEffectOnce has one process that commits events and
