@@ -103,9 +103,15 @@ func (h *Handlers) Handle(ctx context.Context, m *envelope.Message) error {
 	return f(ctx, m)
 }
 
+// codecBytes is what the outbox of distributed 1.5.0 calls a payload that the
+// service has encoded itself (src/outbox/message.rs, RAW_PAYLOAD_CODEC), as it
+// does with JSON: it has no codec of that name.
+const codecBytes = "bytes"
+
 // Typed makes a handler of a function that takes the decoded payload. A payload
 // that cannot be decoded is a permanent failure. codecs may be nil for JSON
-// alone; a message that names no codec is decoded as JSON.
+// alone; a message that names no codec is decoded as JSON, and so is one whose
+// codec is "bytes", unless codecs has one of that name.
 func Typed[T any](codecs *envelope.Codecs, f func(ctx context.Context, in T, m *envelope.Message) error) HandlerFunc {
 	return func(ctx context.Context, m *envelope.Message) error {
 		name := m.Codec
@@ -113,6 +119,9 @@ func Typed[T any](codecs *envelope.Codecs, f func(ctx context.Context, in T, m *
 			name = envelope.CodecJSON
 		}
 		codec, err := codecs.Lookup(name)
+		if err != nil && name == codecBytes {
+			codec, err = envelope.JSON, nil
+		}
 		if err != nil {
 			return Permanent(err)
 		}
