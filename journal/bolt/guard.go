@@ -44,19 +44,19 @@ func (l *leafGuard) change(b *bbolt.Bucket, key []byte) error {
 		default:
 			return corrupt("page %d has flags %#x", id, flags)
 		}
-		at, children, err := childOf(id, page, key)
+		ids, err := childrenOf(id, page, key)
 		if err != nil {
 			return err
 		}
-		for _, beside := range []int{at - 1, at + 1} { // bbolt may join it with them
-			if beside < 0 || beside >= len(children)/elementBytes {
+		for _, beside := range []uint64{ids[0], ids[2]} { // bbolt may join it with them
+			if beside == 0 {
 				continue
 			}
-			if err := l.beside(child(children, beside)); err != nil {
+			if err := l.beside(beside); err != nil {
 				return err
 			}
 		}
-		id = child(children, at)
+		id = ids[1]
 	}
 	return corrupt("page %d lies too deep", id)
 }
@@ -88,7 +88,8 @@ func (l *leafGuard) leaf(id uint64, page []byte) error {
 	return nil
 }
 
-// page returns page id, with those that it says it goes on in.
+// page returns page id, with those that it says it goes on in. It is there until the
+// next call.
 func (l *leafGuard) page(id uint64) ([]byte, error) {
 	head, err := l.read(id, 1)
 	if err != nil {
@@ -129,12 +130,13 @@ func (l *leafGuard) close() {
 	}
 }
 
-// childOf returns the element of inner page id that leads to key, and all elements.
-func childOf(id uint64, page, key []byte) (at int, elements []byte, err error) {
+// childrenOf returns the page below inner page id that leads to key, between those
+// beside it; 0 where there is none.
+func childrenOf(id uint64, page, key []byte) (ids [3]uint64, err error) {
 	order := binary.NativeEndian
 	count := int(order.Uint16(page[10:]))
 	if count == 0 || pageHeaderBytes+count*elementBytes > len(page) {
-		return 0, nil, corrupt("page %d has %d elements", id, count)
+		return ids, corrupt("page %d has %d elements", id, count)
 	}
 	low, high := 0, count // the first one beyond key
 	for low < high {
@@ -143,7 +145,7 @@ func childOf(id uint64, page, key []byte) (at int, elements []byte, err error) {
 		begin := e + int(order.Uint32(page[e:]))
 		end := begin + int(order.Uint32(page[e+4:]))
 		if end > len(page) {
-			return 0, nil, corrupt("page %d: element %d ends at %d of %d", id, middle, end, len(page))
+			return ids, corrupt("page %d: element %d ends at %d of %d", id, middle, end, len(page))
 		}
 		if bytes.Compare(page[begin:end], key) > 0 {
 			high = middle
@@ -151,9 +153,11 @@ func childOf(id uint64, page, key []byte) (at int, elements []byte, err error) {
 			low = middle + 1
 		}
 	}
-	return max(low-1, 0), page[pageHeaderBytes : pageHeaderBytes+count*elementBytes], nil
-}
-
-func child(elements []byte, i int) uint64 {
-	return binary.NativeEndian.Uint64(elements[i*elementBytes+8:])
+	at := max(low-1, 0)
+	for i := range ids {
+		if e := at - 1 + i; e >= 0 && e < count {
+			ids[i] = order.Uint64(page[pageHeaderBytes+e*elementBytes+8:])
+		}
+	}
+	return ids, nil
 }
