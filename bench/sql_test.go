@@ -125,7 +125,7 @@ func bareSQLite(b *testing.B) *bareGroup {
 		b.Fatal(err)
 	}
 	db, err := sql.Open("sqlite", path+"?_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=temp_store(MEMORY)"+
-		"&_pragma=cache_size(-32000)&_pragma=wal_autocheckpoint(4000)")
+		"&_pragma=cache_size(-64000)&_pragma=wal_autocheckpoint(4000)")
 	if err != nil {
 		b.Fatal(err)
 	}

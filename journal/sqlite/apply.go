@@ -3,7 +3,6 @@ package sqlite
 import (
 	"cmp"
 	"context"
-	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -36,8 +35,6 @@ const (
 			fingerprint = excluded.fingerprint, codec = excluded.codec, data = excluded.data, time = excluded.time
 		WHERE excluded.version > snapshots.version`
 
-	receiptColumns = "(type, id, command, batch, version, codec, reply, time, stored) VALUES @"
-
 	insertTruncated = `INSERT INTO truncated (type, id, first) VALUES (?, ?, ?)
 		ON CONFLICT (id, type) DO UPDATE SET first = excluded.first`
 )
@@ -51,11 +48,8 @@ var (
 	moveHeads = newSeveral(`INSERT OR FAIL INTO heads (type, id, version, first) VALUES @
 		ON CONFLICT (id, type) DO UPDATE SET version = excluded.version, first = excluded.first`, 4)
 
-	// A receipt that is replaced had expired, or it would have refused the batch.
-	replaceReceipts = newSeveral(`INSERT OR REPLACE INTO receipts `+receiptColumns, 9)
-
-	// Of one that is there already, expired or not, nothing is stored.
-	insertReceipts = newSeveral(`INSERT OR IGNORE INTO receipts `+receiptColumns, 9)
+	insertReceipts = newSeveral(`INSERT OR FAIL INTO receipts
+		(key, type, id, command, batch, version, codec, reply, time, stored) VALUES @`, 10)
 
 	insertOutbox = newSeveral(`INSERT OR FAIL INTO outbox (slot, message, kind, name, destination, key, content_type, codec,
 		data, time, source_type, source_id, source_version, metadata) VALUES @`, 14)
@@ -63,9 +57,10 @@ var (
 	insertBatches = newSeveral(`INSERT OR IGNORE INTO batches (batch, stored) VALUES @`, 2)
 )
 
-// apply plans to write b, which passed all checks just now and whose rows are
-// written.
-func (t *transaction) apply(b *journal.Batch) {
+// apply plans to write a batch, which passed all checks just now and whose rows
+// are written.
+func (t *transaction) apply(sub *submission) {
+	b := sub.batch
 	id := any(b.ID[:])
 	for i := range b.Appends {
 		t.append(id, &b.Appends[i])
@@ -75,7 +70,7 @@ func (t *transaction) apply(b *journal.Batch) {
 		if len(b.Appends) > 0 {
 			of = nil // it is with the events
 		}
-		t.storeReceipt(of, &b.Receipts[i])
+		t.storeReceipt(sub.hashes[i], of, &b.Receipts[i])
 	}
 	for i := range b.Messages {
 		t.storeMessage(&b.Messages[i])
@@ -139,10 +134,12 @@ func (t *transaction) truncate(c *journal.Truncate) {
 	t.later(insertTruncated, c.Stream.Type, c.Stream.ID, int64(c.Before))
 }
 
-func (t *transaction) storeReceipt(batch any, r *envelope.Receipt) {
+func (t *transaction) storeReceipt(hash int64, batch any, r *envelope.Receipt) {
 	k := keyOf(r)
-	t.receipts[k] = asStored(*r)
-	t.stored = append(t.stored, storedReceipt{key: k, batch: batch, receipt: r})
+	t.receipts[k] = heldReceipt{new: r}
+	t.stored = append(t.stored, numbered{key: hash})
+	t.receiptRows.add(hash, k.typ, k.id, k.command, batch, int64(r.Version), r.Codec, notNull(r.Reply),
+		r.Time.UnixMicro(), t.now.UnixMicro())
 }
 
 func (t *transaction) storeMessage(m *envelope.Message) {
@@ -166,7 +163,7 @@ func (t *transaction) flush() (base uint64, err error) {
 	if err := t.flushReceipts(); err != nil {
 		return 0, err
 	}
-	last, _, err := t.session.insert(t.ctx, insertEvents, t.events.args)
+	last, err := t.session.insert(t.ctx, insertEvents, t.events.args)
 	if err != nil {
 		return 0, err
 	}
@@ -178,14 +175,14 @@ func (t *transaction) flush() (base uint64, err error) {
 		h := t.heads[s]
 		heads = append(heads, s.Type, s.ID, int64(h.version), int64(h.first))
 	}
-	if _, _, err := t.session.insert(t.ctx, moveHeads, heads); err != nil {
+	if _, err := t.session.insert(t.ctx, moveHeads, heads); err != nil {
 		return 0, err
 	}
 	for _, part := range []struct {
 		query *several
 		rows  *buffer
 	}{{insertOutbox, &t.outbox}, {insertBatches, &t.batchRows}} {
-		if _, _, err := t.session.insert(t.ctx, part.query, part.rows.args); err != nil {
+		if _, err := t.session.insert(t.ctx, part.query, part.rows.args); err != nil {
 			return 0, err
 		}
 	}
@@ -194,40 +191,31 @@ func (t *transaction) flush() (base uint64, err error) {
 			return 0, err
 		}
 	}
-	expired := t.now.Add(-t.retention)
-	if err := sweepReceipts.run(t.ctx, t.session, len(t.stored), expired); err != nil {
-		return 0, err
-	}
-	return uint64(last) - uint64(t.events.n), sweepBatches.run(t.ctx, t.session, t.batchRows.n, expired)
+	_, err = sweepBatches.run(t.ctx, t.session, t.batchRows.n, t.now.Add(-t.retention))
+	return uint64(last) - uint64(t.events.n), err
 }
 
-// errReceiptStored reports that a receipt which was taken to be new is not.
-var errReceiptStored = errors.New("sqlite: a receipt is stored already")
-
-// storedReceipt is one that is left to write.
-type storedReceipt struct {
-	key     receiptKey
-	batch   any
-	receipt *envelope.Receipt
-}
-
+// flushReceipts stores those of the group, sweeps, and adds to the index what is
+// due.
 func (t *transaction) flushReceipts() error {
-	slices.SortFunc(t.stored, func(a, b storedReceipt) int { return a.key.compare(b.key) }) // as the index is
-	now := t.now.UnixMicro()
-	args := make([]any, 0, 9*len(t.stored))
-	for i := range t.stored {
-		k, r := &t.stored[i].key, t.stored[i].receipt
-		args = append(args, k.typ, k.id, k.command, t.stored[i].batch, int64(r.Version), r.Codec, notNull(r.Reply), r.Time.UnixMicro(), now)
+	n := len(t.stored)
+	if n == 0 {
+		return nil
 	}
-	if t.careful {
-		_, _, err := t.session.insert(t.ctx, replaceReceipts, args)
+	last, err := t.session.insert(t.ctx, insertReceipts, t.receiptRows.args)
+	if err != nil {
 		return err
 	}
-	_, inserted, err := t.session.insert(t.ctx, insertReceipts, args)
-	if err == nil && inserted != int64(len(t.stored)) {
-		err = errReceiptStored
+	for i := range t.stored {
+		t.stored[i].number = last - int64(n-1-i) // without gaps, as events are
 	}
-	return err
+	first, err := sweepReceipts.run(t.ctx, t.session, n, t.now.Add(-t.retention))
+	if err != nil {
+		return err
+	}
+	marks, entries := t.recent.due(t.indexEvery, t.indexSlices, first)
+	t.marks = marks
+	return t.session.index(t.ctx, marks, entries, first, last)
 }
 
 // sweep deletes what is expired of a table whose numbers grow with age.
@@ -240,23 +228,24 @@ var (
 
 func newSweep(table string) sweep {
 	return sweep{
-		oldest: "SELECT stored FROM " + table + " ORDER BY number LIMIT 1",
+		oldest: "SELECT number, stored FROM " + table + " ORDER BY number LIMIT 1",
 		delete: "DELETE FROM " + table + " WHERE stored <= ? AND number IN (SELECT number FROM " + table + " ORDER BY number LIMIT ?)",
 	}
 }
 
 // run deletes more than were stored just now, so that it shrinks, and few, so
-// that the first command after a quiet day does not wait for all of it.
-func (w sweep) run(ctx context.Context, s *session, stored int, expired time.Time) error {
+// that the first command after a quiet day does not wait for all of it. first is
+// the lowest number that was there.
+func (w sweep) run(ctx context.Context, s *session, stored int, expired time.Time) (first int64, err error) {
 	if stored == 0 {
-		return nil
+		return 0, nil
 	}
 	var oldest int64
-	ok, err := s.row(ctx, w.oldest, nil, &oldest)
+	ok, err := s.row(ctx, w.oldest, nil, &first, &oldest)
 	if err == nil && ok && oldest <= expired.UnixMicro() {
 		err = s.exec(ctx, w.delete, expired.UnixMicro(), 4*stored)
 	}
-	return err
+	return first, err
 }
 
 // encodeMetadata returns nil for NULL.

@@ -34,7 +34,7 @@ type bareItem struct {
 
 // bareSettings are what makes SQLite quick, as far as the journal sets it too.
 const bareSettings = "_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=temp_store(MEMORY)" +
-	"&_pragma=cache_size(-32000)&_pragma=wal_autocheckpoint(4000)"
+	"&_pragma=cache_size(-64000)&_pragma=wal_autocheckpoint(4000)"
 
 var bareSizes = []int{64, 8, 1}
 

@@ -15,17 +15,11 @@ type committer struct {
 	ctx      context.Context // never ends: a commit is not taken back
 	phantoms commitqueue.Phantoms
 	heads    headCache
-	careful  int // groups that look receipts up first, since one was there not long ago
 
 	items       []item
 	outcomes    []outcome
 	transaction transaction // reused, for its memory
 }
-
-// carefulGroups is for how long a repeated command makes the committer expect
-// more of them, as a bus that delivers again sends. A group with care takes a
-// fifth longer, one in vain twice as long.
-const carefulGroups = 64
 
 // outcome is what becomes of one item of the group.
 type outcome struct {
@@ -72,12 +66,6 @@ func (c *committer) closed(err error) {
 func (c *committer) commit(items []item) {
 	c.outcomes = append(c.outcomes[:0], make([]outcome, len(items))...)
 	err := c.transact(items)
-	if errors.Is(err, errReceiptStored) {
-		c.phantoms.Annul()
-		clear(c.outcomes)
-		c.careful = carefulGroups
-		err = c.transact(items)
-	}
 	if err == nil {
 		c.answer(items)
 		return
@@ -113,7 +101,6 @@ func (c *committer) transact(items []item) error {
 	}
 	t := &c.transaction
 	t.reset(c, s)
-	c.careful = max(c.careful-1, 0)
 	if err := t.prefetch(items); err != nil {
 		s.undo(c.ctx)
 		return typed("read heads", err)
@@ -136,12 +123,6 @@ func (c *committer) transact(items []item) error {
 		return nil
 	}
 	base, err := t.flush()
-	if errors.Is(err, errReceiptStored) {
-		if failed := s.exec(c.ctx, "ROLLBACK"); failed != nil {
-			s.undo(c.ctx)
-		}
-		return err
-	}
 	if err != nil {
 		s.undo(c.ctx)
 		return typed("store", err)
@@ -155,7 +136,7 @@ func (c *committer) transact(items []item) error {
 			p.Seq += base // until now it was the number within the transaction
 		}
 	}
-	t.remember(&c.heads)
+	t.remember()
 	if t.events.n+t.outbox.n > 0 {
 		c.journal.announce()
 	}

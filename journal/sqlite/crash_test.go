@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"math/rand/v2"
 	"os"
 	"strings"
@@ -20,10 +19,9 @@ import (
 	"github.com/troupe-go/troupe/journal/sqlite"
 )
 
-// crashOptions say nothing of what a crash is meant to break.
-func crashOptions() *sqlite.Options {
-	return &sqlite.Options{Logger: slog.New(slog.DiscardHandler)}
-}
+// crashOptions say nothing of what a crash is meant to break, and have receipts
+// get into the index often.
+func crashOptions() *sqlite.Options { return moving() }
 
 // childLoad commits batches from many goroutines until it is killed, and
 // reports each one that was acknowledged. A batch has a tag; each of its

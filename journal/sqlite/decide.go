@@ -2,10 +2,9 @@ package sqlite
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"database/sql"
-	"strings"
+	"slices"
 	"time"
 
 	"github.com/troupe-go/troupe/envelope"
@@ -19,50 +18,43 @@ import (
 // the rows of read models are read and written with their batch, since what
 // happens to them is up to tables that are not ours.
 type transaction struct {
-	session   *session
-	ctx       context.Context
-	now       time.Time
-	retention time.Duration
-	phantoms  *commitqueue.Phantoms
-	cache     *headCache
-
-	// careful says that stored receipts are looked up before anything is
-	// decided. Otherwise those of the group are taken to be new, as nearly all
-	// are, and only when they are stored SQLite tells of one that is not: then
-	// everything is undone and done again with care.
-	careful bool
+	session     *session
+	ctx         context.Context
+	now         time.Time
+	retention   time.Duration
+	phantoms    *commitqueue.Phantoms
+	cache       *headCache
+	recent      *recentReceipts
+	indexEvery  int
+	indexSlices int
+	marks       []mark // of the index, that the group moves
 
 	// What is stored, with what the group's batches have added so far.
 	heads    map[envelope.Stream]head
-	receipts map[receiptKey]envelope.Receipt
+	receipts map[receiptKey]heldReceipt
 	messages map[string]struct{}
 	batches  map[journal.BatchID]struct{} // of the group's, if one is submitted again
+	wanted   []int64                      // keys of receipts
 
 	// What is left to write.
-	wrote     bool
-	rows      bool // some are written
-	moved     []envelope.Stream
-	isMoved   map[envelope.Stream]struct{}
-	events    buffer
-	outbox    buffer
-	stored    []storedReceipt
-	batchRows buffer
-	others    []statement // in order, behind those
+	wrote       bool
+	rows        bool // some are written
+	moved       []envelope.Stream
+	isMoved     map[envelope.Stream]struct{}
+	events      buffer
+	outbox      buffer
+	stored      []numbered // receipts, which get their numbers at the end
+	receiptRows buffer
+	batchRows   buffer
+	others      []statement // in order, behind those
 }
 
-// receiptKey is a receipt's place in the table: type is empty and id the
-// consumer for a message's.
-type receiptKey struct{ typ, id, command string }
+// heldReceipt is one that is stored, or that the group stores.
+type heldReceipt struct {
+	found   *foundReceipt
+	expired bool // the command is a new one, unless it is the same batch again
 
-func (k receiptKey) compare(o receiptKey) int {
-	return cmp.Or(strings.Compare(k.id, o.id), strings.Compare(k.typ, o.typ), strings.Compare(k.command, o.command))
-}
-
-func keyOf(r *envelope.Receipt) receiptKey {
-	if r.IsMessage() {
-		return receiptKey{"", r.Consumer, r.ID}
-	}
-	return receiptKey{r.Stream.Type, r.Stream.ID, r.ID}
+	new *envelope.Receipt // if it is one of the group's
 }
 
 // statement is one that is executed alone.
@@ -75,7 +67,7 @@ type statement struct {
 func (t *transaction) reset(c *committer, s *session) {
 	if t.heads == nil {
 		t.heads, t.isMoved = make(map[envelope.Stream]head), make(map[envelope.Stream]struct{})
-		t.receipts = make(map[receiptKey]envelope.Receipt)
+		t.receipts = make(map[receiptKey]heldReceipt)
 		t.messages, t.batches = make(map[string]struct{}), make(map[journal.BatchID]struct{})
 	}
 	clear(t.heads)
@@ -84,14 +76,14 @@ func (t *transaction) reset(c *committer, s *session) {
 	clear(t.messages)
 	clear(t.batches)
 	clear(t.others)
-	clear(t.stored)
-	for _, b := range []*buffer{&t.events, &t.outbox, &t.batchRows} {
+	for _, b := range []*buffer{&t.events, &t.receiptRows, &t.outbox, &t.batchRows} {
 		b.reset()
 	}
 	t.moved, t.others, t.stored = t.moved[:0], t.others[:0], t.stored[:0]
-	t.wrote, t.rows, t.careful = false, false, c.careful > 0
+	t.wrote, t.rows = false, false
+	t.indexEvery, t.indexSlices, t.marks = c.journal.opts.indexEvery, c.journal.opts.indexSlices, nil
 	t.session, t.ctx, t.now, t.retention = s, c.ctx, c.journal.opts.now(), c.journal.opts.ReceiptRetention
-	t.phantoms, t.cache = &c.phantoms, &c.heads
+	t.phantoms, t.cache, t.recent = &c.phantoms, &c.heads, c.journal.recent
 }
 
 // decide plans to store it, or says why not. refused is the answer to it alone;
@@ -103,16 +95,13 @@ func (t *transaction) decide(it *item) (result journal.Result, refused, fatal er
 	if err == nil && !stored {
 		err = t.writeRows(b)
 	}
-	if isRefusal(err) && !t.careful {
-		err = t.duplicateOr(b, err)
-	}
 	switch {
 	case isRefusal(err):
 		return result, err, nil
 	case stored || err != nil:
 		return result, nil, err
 	}
-	t.apply(b)
+	t.apply(&it.Value)
 	if len(b.Appends) > 0 {
 		result.Position.Seq = uint64(t.events.n)
 	}
@@ -167,31 +156,18 @@ func (t *transaction) gate(it *item, s envelope.Stream, expected uint64) error {
 func (t *transaction) checkReceipts(b *journal.Batch) error {
 	var duplicates []envelope.Receipt
 	for i := range b.Receipts {
-		if stored, ok := t.receipts[keyOf(&b.Receipts[i])]; ok {
-			duplicates = append(duplicates, stored)
+		switch held, ok := t.receipts[keyOf(&b.Receipts[i])]; {
+		case !ok || held.expired:
+		case held.new != nil:
+			duplicates = append(duplicates, asStored(*held.new))
+		default:
+			duplicates = append(duplicates, held.found.receipt)
 		}
 	}
 	if duplicates != nil {
 		return &journal.DuplicateError{Receipts: duplicates}
 	}
 	return nil
-}
-
-// duplicateOr is the refusal for receipts of b that are stored, which comes
-// before any other, or else err.
-func (t *transaction) duplicateOr(b *journal.Batch, err error) error {
-	var wanted []any
-	for i := range b.Receipts {
-		k := keyOf(&b.Receipts[i])
-		wanted = append(wanted, k.typ, k.id, k.command)
-	}
-	if failed := t.fetchReceipts(wanted); failed != nil {
-		return failed
-	}
-	if duplicate := t.checkReceipts(b); duplicate != nil {
-		return duplicate
-	}
-	return err
 }
 
 // isStored reports whether b was stored when it was submitted before. A batch
@@ -215,10 +191,8 @@ func (t *transaction) isStored(b *journal.Batch) (bool, error) {
 			return bytes.Equal(stored, b.ID[:]), err
 		}
 	case len(b.Receipts) > 0:
-		k := keyOf(&b.Receipts[0])
-		ok, err := t.session.row(t.ctx, "SELECT batch FROM receipts WHERE type = ? AND id = ? AND command = ?",
-			[]any{k.typ, k.id, k.command}, &stored)
-		return ok && bytes.Equal(stored, b.ID[:]), err
+		found := t.receipts[keyOf(&b.Receipts[0])].found
+		return found != nil && bytes.Equal(found.batch, b.ID[:]), nil
 	}
 	return t.session.row(t.ctx, "SELECT batch FROM batches WHERE batch = ?", []any{b.ID[:]}, &stored)
 }
@@ -227,17 +201,12 @@ const (
 	headsQuery = `WITH wanted (type, id) AS (VALUES @)
 		SELECT h.type, h.id, h.version, h.first FROM wanted CROSS JOIN heads h ON h.type = wanted.type AND h.id = wanted.id`
 
-	receiptsQuery = `WITH wanted (type, id, command) AS (VALUES @)
-		SELECT r.type, r.id, r.command, r.version, r.codec, r.reply, r.time, r.stored FROM wanted CROSS JOIN receipts r
-		ON r.type = wanted.type AND r.id = wanted.id AND r.command = wanted.command`
-
 	messagesQuery = `WITH wanted (message) AS (VALUES @)
 		SELECT o.message FROM wanted CROSS JOIN outbox o ON o.message = wanted.message`
 )
 
 var (
 	lookupHeads    = newSeveral(headsQuery, 2)
-	lookupReceipts = newSeveral(receiptsQuery, 3)
 	lookupMessages = newSeveral(messagesQuery, 1)
 )
 
@@ -247,8 +216,13 @@ func (t *transaction) prefetch(items []item) error {
 	if _, err := t.session.row(t.ctx, "PRAGMA data_version", nil, &data); err != nil {
 		return err
 	}
-	t.cache.check(t.session, data)
-	var heads, receipts, messages []any
+	if alone := t.cache.check(t.session, data); !alone {
+		_, last := t.recent.find(0, nil)
+		if _, err := t.recent.read(t.ctx, t.session, last); err != nil {
+			return err
+		}
+	}
+	var heads, messages []any
 	want := func(s envelope.Stream) {
 		if _, known := t.heads[s]; known {
 			return
@@ -269,12 +243,6 @@ func (t *transaction) prefetch(items []item) error {
 		for k := range b.Snapshots {
 			want(b.Snapshots[k].Stream)
 		}
-		for k := range b.Receipts {
-			if t.careful {
-				key := keyOf(&b.Receipts[k])
-				receipts = append(receipts, key.typ, key.id, key.command)
-			}
-		}
 		for k := range b.Messages {
 			messages = append(messages, b.Messages[k].ID)
 		}
@@ -289,7 +257,7 @@ func (t *transaction) prefetch(items []item) error {
 	if err != nil {
 		return err
 	}
-	if err := t.fetchReceipts(receipts); err != nil {
+	if err := t.fetchReceipts(items); err != nil {
 		return err
 	}
 	return t.session.lookup(t.ctx, lookupMessages, messages, func(rows *sql.Rows) error {
@@ -300,24 +268,40 @@ func (t *transaction) prefetch(items []item) error {
 	})
 }
 
-// fetchReceipts reads those that are stored and not expired.
-func (t *transaction) fetchReceipts(wanted []any) error {
-	expired := t.now.Add(-t.retention).UnixMicro()
-	return t.session.lookup(t.ctx, lookupReceipts, wanted, func(rows *sql.Rows) error {
-		var k receiptKey
-		var stored int64
-		var r envelope.Receipt
-		if err := scanReceipt(rows.Scan, &r, &stored, &k); err != nil || stored <= expired {
-			return err
-		}
-		t.receipts[k] = r
+// fetchReceipts reads those that are stored, also the expired ones. Nearly all
+// are new, so that it ends with a look at the index.
+func (t *transaction) fetchReceipts(items []item) error {
+	t.wanted = t.wanted[:0]
+	for i := range items {
+		t.wanted = append(t.wanted, items[i].Value.hashes...)
+	}
+	if len(t.wanted) == 0 {
 		return nil
+	}
+	slices.Sort(t.wanted) // as the index is
+	var numbers []int64
+	keys := make([]any, 0, len(t.wanted))
+	for _, key := range t.wanted {
+		numbers, _ = t.recent.find(key, numbers)
+		keys = append(keys, key)
+	}
+	numbers, err := t.session.indexedNumbers(t.ctx, keys, numbers)
+	if err != nil {
+		return err
+	}
+	return t.session.receiptsOf(t.ctx, numbers, func(f *foundReceipt) {
+		if former, ok := t.receipts[f.key]; !ok || former.found.number < f.number {
+			t.receipts[f.key] = heldReceipt{found: f, expired: f.expired(t.now, t.retention)}
+		}
 	})
 }
 
-// remember keeps the heads for the next group.
-func (t *transaction) remember(cache *headCache) {
+// remember keeps what is committed for the next group.
+func (t *transaction) remember() {
 	for s, h := range t.heads {
-		cache.put(s, h)
+		t.cache.put(s, h)
+	}
+	if n := len(t.stored); n > 0 {
+		t.recent.learn(t.marks, t.stored, t.stored[n-1].number)
 	}
 }

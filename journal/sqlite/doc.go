@@ -46,8 +46,9 @@
 // may therefore write to one database: who comes second gets a
 // [journal.ErrConflict]. The committer remembers versions of streams between
 // its transactions, and forgets them when SQLite says, under that lock, that
-// somebody else has committed. A process hears of another one's events by
-// polling, not by Changed.
+// somebody else has committed. It remembers the newest receipts, too, and then
+// reads those of others. A process hears of another one's events by polling,
+// not by Changed.
 //
 // # What can go wrong
 //

@@ -11,6 +11,24 @@ const SchemaVersion = schemaVersion
 // SetClock makes receipts age by now.
 func (o *Options) SetClock(now func() time.Time) { o.now = now }
 
+// SetIndexing makes so many slices' receipts go into the index, of 256, for
+// every so many that come.
+func (o *Options) SetIndexing(every, slices int) { o.indexEvery, o.indexSlices = every, slices }
+
+// ReceiptHash is the key of a receipt in the index.
+func ReceiptHash(typ, id, command string) int64 { return receiptKey{typ, id, command}.hash() }
+
+// RecentReceipts is how many receipts are in memory.
+func (j *Journal) RecentReceipts() int {
+	j.recent.mu.Lock()
+	defer j.recent.mu.Unlock()
+	n := 0
+	for i := range j.recent.slices {
+		n += len(j.recent.slices[i].newest) + len(j.recent.slices[i].older)
+	}
+	return n
+}
+
 // ExecOnWriter runs a statement on the committer's connection, between groups.
 func (j *Journal) ExecOnWriter(ctx context.Context, query string) error {
 	s, err := j.writer.take(ctx)

@@ -50,10 +50,11 @@ func (c *headCache) put(s envelope.Stream, h head) {
 func (c *headCache) clear() { *c = headCache{} }
 
 // check forgets everything unless nobody but s's connection committed since the
-// cache was filled.
-func (c *headCache) check(s *session, data int64) {
-	if c.session != s || c.opened != s.opened || c.data != data {
+// cache was filled, and reports whether that is so.
+func (c *headCache) check(s *session, data int64) (alone bool) {
+	if alone = c.session == s && c.opened == s.opened && c.data == data; !alone {
 		c.clear()
 	}
 	c.session, c.opened, c.data = s, s.opened, data
+	return alone
 }

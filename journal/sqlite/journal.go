@@ -17,6 +17,8 @@ type Journal struct {
 	features journal.Features
 	queue    *commitqueue.Queue[submission]
 
+	recent *recentReceipts
+
 	writer  *pool // of one; the committer's
 	readers *pool // the writer's, if the database is in memory
 
@@ -32,15 +34,16 @@ var _ journal.Journal = (*Journal)(nil)
 
 // submission is one submitted batch on its way.
 type submission struct {
-	batch *journal.Batch
-	done  func(journal.Result, error)
+	batch  *journal.Batch
+	hashes []int64 // of its receipts
+	done   func(journal.Result, error)
 }
 
 type item = commitqueue.Item[submission]
 
 func newJournal(path string, o Options) *Journal {
 	return &Journal{
-		path: path, opts: o,
+		path: path, opts: o, recent: new(recentReceipts),
 		features:   journal.Features{Name: "sqlite", Messages: true, Rows: true, Inbox: true, Truncation: true},
 		queue:      commitqueue.New[submission](o.QueueEvents, o.QueueBytes),
 		scavenging: make(chan struct{}, 1),
@@ -69,7 +72,14 @@ func (j *Journal) Submit(b *journal.Batch, done func(journal.Result, error)) {
 		done(journal.Result{}, err)
 		return
 	}
-	err := j.queue.Put(item{Value: submission{batch: b, done: done}, Events: b.Events(), Bytes: b.SizeBytes()})
+	var hashes []int64
+	if len(b.Receipts) > 0 {
+		hashes = make([]int64, len(b.Receipts))
+		for i := range b.Receipts {
+			hashes[i] = keyOf(&b.Receipts[i]).hash()
+		}
+	}
+	err := j.queue.Put(item{Value: submission{batch: b, hashes: hashes, done: done}, Events: b.Events(), Bytes: b.SizeBytes()})
 	switch {
 	case err == nil:
 	case errors.Is(err, commitqueue.ErrClosed):

@@ -20,7 +20,7 @@ const schemaVersion = 1
 const schemaTable = "troupe_schema"
 
 // schemaTables are those of the schema, in the order in which they are made.
-var schemaTables = []string{"events", "heads", "truncated", "snapshots", "receipts", "outbox", "outbox_leases", "batches"}
+var schemaTables = []string{"events", "heads", "truncated", "snapshots", "receipts", "receipt_keys", "receipts_indexed", "outbox", "outbox_leases", "batches"}
 
 // Migrate creates the journal's tables in db or brings them up to date, for a
 // [FromDB] that follows. Several processes may do so at once. ctx is for the

@@ -43,7 +43,10 @@ type Options struct {
 	// slog.Default().
 	Logger *slog.Logger
 
-	now func() time.Time // for tests
+	// For tests.
+	now         func() time.Time
+	indexEvery  int
+	indexSlices int
 }
 
 // withDefaults returns a copy of o in which every field is set, or says which
@@ -89,6 +92,9 @@ func (o *Options) withDefaults() (Options, error) {
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
+	}
+	if c.indexEvery == 0 {
+		c.indexEvery, c.indexSlices = indexEvery, indexSlices
 	}
 	if c.now == nil {
 		c.now = time.Now

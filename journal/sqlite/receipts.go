@@ -2,9 +2,22 @@ package sqlite
 
 import (
 	"context"
+	"database/sql"
+	"time"
 
 	"github.com/troupe-go/troupe/envelope"
 )
+
+// receiptKey says whose receipt one is: type is empty and id the consumer for a
+// message's.
+type receiptKey struct{ typ, id, command string }
+
+func keyOf(r *envelope.Receipt) receiptKey {
+	if r.IsMessage() {
+		return receiptKey{"", r.Consumer, r.ID}
+	}
+	return receiptKey{r.Stream.Type, r.Stream.ID, r.ID}
+}
 
 // Receipt implements [journal.Journal].
 func (j *Journal) Receipt(ctx context.Context, of envelope.Stream, commandID string) (envelope.Receipt, bool, error) {
@@ -18,35 +31,75 @@ func (j *Journal) MessageReceipt(ctx context.Context, consumer, messageID string
 
 // receipt reads a receipt, unless it is expired. Whether it was swept yet makes
 // no difference.
-func (j *Journal) receipt(ctx context.Context, doing string, k receiptKey) (r envelope.Receipt, ok bool, err error) {
-	err = j.view(ctx, doing, func(ctx context.Context, s *session) (err error) {
-		const query = "SELECT type, id, command, version, codec, reply, time, stored FROM receipts WHERE type = ? AND id = ? AND command = ?"
-		var stored int64
-		ok, err = s.scan(ctx, query, []any{k.typ, k.id, k.command}, func(scan func(...any) error) error {
-			return scanReceipt(scan, &r, &stored, new(receiptKey))
-		})
-		ok = ok && stored > j.opts.now().Add(-j.opts.ReceiptRetention).UnixMicro()
+func (j *Journal) receipt(ctx context.Context, doing string, k receiptKey) (envelope.Receipt, bool, error) {
+	hash := k.hash()
+	// Memory first: what is not in it now was in the index before the
+	// transaction that begins next, or is behind what memory knows.
+	recent, last := j.recent.find(hash, nil)
+	var found *foundReceipt
+	err := j.view(ctx, doing, func(ctx context.Context, s *session) (err error) {
+		if found, err = s.newestOf(ctx, k, recent); found != nil || err != nil {
+			return err
+		}
+		behind, err := j.recent.read(ctx, s, last)
+		if err != nil {
+			return err
+		}
+		var numbers []int64
+		for _, n := range behind {
+			if n.key == hash {
+				numbers = append(numbers, n.number)
+			}
+		}
+		if numbers, err = s.indexedNumbers(ctx, []any{hash}, numbers); err != nil {
+			return err
+		}
+		found, err = s.newestOf(ctx, k, numbers)
 		return err
 	})
-	if err != nil || !ok {
+	if err != nil || found == nil || found.expired(j.opts.now(), j.opts.ReceiptRetention) {
 		return envelope.Receipt{}, false, err
 	}
-	return r, true, nil
+	return found.receipt, true, nil
 }
 
-// scanReceipt reads type, id, command, version, codec, reply, time, stored.
-func scanReceipt(scan func(...any) error, r *envelope.Receipt, stored *int64, k *receiptKey) error {
+// newestOf reads the newest of the numbered receipts that is k's, and returns
+// nil if none is.
+func (s *session) newestOf(ctx context.Context, k receiptKey, numbers []int64) (found *foundReceipt, err error) {
+	err = s.receiptsOf(ctx, numbers, func(f *foundReceipt) {
+		if f.key == k && (found == nil || f.number > found.number) {
+			found = f
+		}
+	})
+	return found, err
+}
+
+// foundReceipt is one as it was read.
+type foundReceipt struct {
+	key     receiptKey
+	number  int64
+	batch   []byte // nil if its batch wrote events
+	stored  int64
+	receipt envelope.Receipt
+}
+
+func (f *foundReceipt) expired(now time.Time, retention time.Duration) bool {
+	return f.stored <= now.Add(-retention).UnixMicro()
+}
+
+// scanReceipt reads a row of lookupReceipts.
+func scanReceipt(rows *sql.Rows) (*foundReceipt, error) {
+	f := new(foundReceipt)
+	k, r := &f.key, &f.receipt
 	var version, micros int64
-	if err := scan(&k.typ, &k.id, &k.command, &version, &r.Codec, &r.Reply, &micros, stored); err != nil {
-		return err
-	}
+	err := rows.Scan(&f.number, &k.typ, &k.id, &k.command, &f.batch, &version, &r.Codec, &r.Reply, &micros, &f.stored)
 	if r.ID = k.command; k.typ == "" {
 		r.Consumer = k.id
 	} else {
 		r.Stream = envelope.Stream{Type: k.typ, ID: k.id}
 	}
 	r.Version, r.Time = uint64(version), fromMicros(micros)
-	return nil
+	return f, err
 }
 
 // asStored is r as it will be read.

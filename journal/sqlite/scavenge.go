@@ -137,5 +137,6 @@ func (j *Journal) removeFrom(ctx context.Context, s *session, p *scavengePage) (
 			return 0, err
 		}
 	}
-	return deleted, sweepBatches.run(ctx, s, len(p.records)+1, now.Add(-j.opts.ReceiptRetention))
+	_, err = sweepBatches.run(ctx, s, len(p.records)+1, now.Add(-j.opts.ReceiptRetention))
+	return deleted, err
 }

@@ -11,15 +11,18 @@ import (
 // few are ever prepared.
 type several struct {
 	columns int
-	sizes   [3]int
-	texts   [3]string
+	texts   [len(severalSizes)]string
 }
+
+// severalSizes are the numbers of rows: what remains of a group takes a statement
+// for each bit.
+var severalSizes = [...]int{64, 32, 16, 8, 4, 2, 1}
 
 // newSeveral makes it from a query in which one @ stands for the rows.
 func newSeveral(query string, columns int) *several {
 	row := "(" + strings.TrimSuffix(strings.Repeat("?,", columns), ",") + ")"
-	q := &several{columns: columns, sizes: [3]int{64, 8, 1}}
-	for i, n := range q.sizes {
+	q := &several{columns: columns}
+	for i, n := range severalSizes {
 		q.texts[i] = strings.Replace(query, "@", strings.TrimSuffix(strings.Repeat(row+",", n), ","), 1)
 	}
 	return q
@@ -28,7 +31,7 @@ func newSeveral(query string, columns int) *several {
 // each calls run with the text and the arguments of one statement after the
 // other, until all args are used.
 func (q *several) each(args []any, run func(text string, args []any) error) error {
-	for i, n := range q.sizes {
+	for i, n := range severalSizes {
 		for n *= q.columns; len(args) >= n; args = args[n:] {
 			if err := run(q.texts[i], args[:n]); err != nil {
 				return err
@@ -38,22 +41,16 @@ func (q *several) each(args []any, run func(text string, args []any) error) erro
 	return nil
 }
 
-// insert runs q and returns the last row's number, and how many were inserted.
-func (s *session) insert(ctx context.Context, q *several, args []any) (last, inserted int64, err error) {
+// insert runs q and returns the last row's number.
+func (s *session) insert(ctx context.Context, q *several, args []any) (last int64, err error) {
 	err = q.each(args, func(text string, args []any) error {
 		res, err := s.result(ctx, text, args)
-		if err != nil {
-			return err
+		if err == nil {
+			last, err = res.LastInsertId()
 		}
-		n, err := res.RowsAffected()
-		if err != nil {
-			return err
-		}
-		inserted += n
-		last, err = res.LastInsertId()
 		return err
 	})
-	return last, inserted, err
+	return last, err
 }
 
 // lookup runs q and calls each for every row.

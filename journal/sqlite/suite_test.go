@@ -19,16 +19,19 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testenv.RunChild(map[string]func() error{"load": childLoad, "contend": childContend, "faulty": childFaulty})
+	testenv.RunChild(map[string]func() error{"load": childLoad, "contend": childContend, "faulty": childFaulty, "race": childRace})
 	goleak.VerifyTestMain(m)
 }
 
 const queueBytes = 1 << 20
 
 func inFile(t testing.TB) journaltest.Harness {
-	path := newPath(t)
+	path, opts := newPath(t), &sqlite.Options{QueueBytes: queueBytes}
+	if strings.HasPrefix(t.Name(), "TestModel") {
+		opts.SetIndexing(bound, 256)
+	}
 	open := func(t testing.TB) journal.Journal {
-		j, err := sqlite.OpenAndMigrate(t.Context(), path, &sqlite.Options{QueueBytes: queueBytes})
+		j, err := sqlite.OpenAndMigrate(t.Context(), path, opts)
 		require.NoError(t, err)
 		return j
 	}
@@ -40,13 +43,15 @@ func inFile(t testing.TB) journaltest.Harness {
 }
 
 // inMemory has groups of a few events, so that what happens between groups
-// happens often. The database is the test's: there is no other way to give it
+// happens often, and few receipts that are not in the index. The database is the test's: there is no other way to give it
 // tables.
 func inMemory(t testing.TB) journaltest.Harness {
 	db := raw(t, ":memory:")
 	db.SetMaxOpenConns(1)
 	require.NoError(t, sqlite.Migrate(t.Context(), db))
-	j, err := sqlite.FromDB(t.Context(), db, &sqlite.Options{QueueBytes: queueBytes, MaxGroupEvents: 7})
+	opts := &sqlite.Options{QueueBytes: queueBytes, MaxGroupEvents: 7}
+	opts.SetIndexing(bound, 256)
+	j, err := sqlite.FromDB(t.Context(), db, opts)
 	require.NoError(t, err)
 	return journaltest.Harness{
 		Journal: j, QueueBytes: queueBytes,

@@ -63,10 +63,17 @@ CREATE TABLE snapshots (
 ) STRICT;
 
 -- Receipts of commands and of messages. A message's has no type, which no
--- stream lacks, and its consumer as id. Numbers grow with age, so the oldest
--- are found without an index of their own.
+-- stream lacks, and its consumer as id. Numbers are never given out again: they
+-- grow with age, so the oldest are found without an index of their own, and a
+-- process that knows all up to one only reads those behind it.
+--
+-- That a command has one receipt is not up to a constraint: an index that takes
+-- each receipt at once costs as much as all else that a command writes. Who
+-- stores one looks for it under the lock of its writing transaction, in the
+-- index and among the newest receipts.
 CREATE TABLE receipts (
-    number  INTEGER PRIMARY KEY,
+    number  INTEGER PRIMARY KEY AUTOINCREMENT,
+    key     INTEGER NOT NULL, -- 64 bits of a hash of type, id and command, as a signed number
     type    TEXT    NOT NULL,
     id      TEXT    NOT NULL,
     command TEXT    NOT NULL, -- or message
@@ -75,9 +82,26 @@ CREATE TABLE receipts (
     codec   TEXT    NOT NULL,
     reply   BLOB    NOT NULL,
     time    INTEGER NOT NULL,
-    stored  INTEGER NOT NULL, -- microseconds since 1970: the age that retention goes by
-    UNIQUE (id, type, command)
+    stored  INTEGER NOT NULL  -- microseconds since 1970: the age that retention goes by
 ) STRICT;
+
+-- The index of receipts. It gets some hundred at once, which are close together.
+-- What it has of rows that were deleted goes later.
+CREATE TABLE receipt_keys (
+    key    INTEGER NOT NULL,
+    number INTEGER NOT NULL, -- several with one key are possible: rows say which is meant
+    PRIMARY KEY (key, number)
+) STRICT, WITHOUT ROWID;
+
+-- For each slice, a 256th of all keys, which receipts the index has.
+CREATE TABLE receipts_indexed (
+    slice   INTEGER PRIMARY KEY, -- from the lowest keys, 0, to the highest, 255
+    number  INTEGER NOT NULL,    -- it has all up to this one
+    cleaned INTEGER NOT NULL     -- and none below this one that are deleted
+) STRICT;
+
+WITH RECURSIVE slices (slice) AS (VALUES (0) UNION ALL SELECT slice + 1 FROM slices WHERE slice < 255)
+INSERT INTO receipts_indexed SELECT slice, 0, 0 FROM slices;
 
 -- Messages that nobody has published yet; a row is deleted once that was done.
 -- Positions are never given out again. One that cannot be published is parked: set
