@@ -59,6 +59,7 @@ var rules = []rule{
 	{"internal/pgschema", []string{"github.com/jackc/pgx/v5", "github.com/jackc/pgx/v5/...", "github.com/pressly/goose/v3", "github.com/pressly/goose/v3/database"}, "for what keeps its state in PostgreSQL"},
 	{"internal/torture", []string{"*"}, "the top: it tests the whole"},
 	{"internal/slotlease", []string{"journal"}, "for journals that one process has to itself"},
+	{"internal/testenv/buskit", []string{"bus", "envelope", "github.com/stretchr/testify/..."}, "for tests of transports, of which it knows none"},
 	{"internal/...", []string{"envelope", "github.com/stretchr/testify/...", "golang.org/x/sys/..."}, "internals serve every layer, so they import none"},
 	{"examples/...", []string{"*"}, "the top: examples may use everything"},
 	{"bench", []string{"*"}, "the top: benchmarks may use everything"},
