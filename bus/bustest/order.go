@@ -118,7 +118,9 @@ func keysAreHandledAtOnce(w *world) {
 		}
 		return got.handle(ctx, m)
 	})
-	run := w.run(b, handlers, bus.Idempotent())
+	opts := bus.Idempotent()
+	opts.DrainTimeout = time.Second // if the others do not come
+	run := w.run(b, handlers, opts)
 	one := counting(32, 1, func(key string, n int) envelope.Message { return w.event("work.began", key, n) })
 	w.publish(b, one...)
 	w.until("one key is handled", func() bool { return len(got.ids()) == len(one) }, run)
