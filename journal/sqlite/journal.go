@@ -30,9 +30,10 @@ type Journal struct {
 
 var _ journal.Journal = (*Journal)(nil)
 
-// submission is one submitted batch on its way.
+// submission is one submitted batch on its way, or an edit.
 type submission struct {
-	batch *journal.Batch
+	batch *journal.Batch // an empty one if edit is set
+	edit  edit           // what else than a batch is written; nil for a batch
 	done  func(journal.Result, error)
 }
 
