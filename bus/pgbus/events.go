@@ -274,7 +274,7 @@ func (s *eventSource) readLog(ctx context.Context, term, limit int) ([]bus.Deliv
 	if top <= cursor {
 		return nil, nil
 	}
-	rows, err := s.t.pool.Query(ctx, s.t.sql.readLog, s.t.opts.Namespace, cursor, top, s.names, limit)
+	rows, err := s.t.pool.Query(ctx, s.t.sql.readLog, s.t.opts.Namespace, cursor, s.names, limit)
 	if err != nil {
 		return nil, typed(ctx, "receive", err)
 	}
@@ -282,8 +282,8 @@ func (s *eventSource) readLog(ctx context.Context, term, limit int) ([]bus.Deliv
 	if err != nil {
 		return nil, typed(ctx, "receive", err)
 	}
-	if len(events) == limit {
-		top = events[limit-1].position
+	if n := len(events); n > 0 && (n == limit || events[n-1].position > top) { // all before the last one have been seen
+		top = events[n-1].position
 	}
 	s.mu.Lock()
 	if s.term != term {
