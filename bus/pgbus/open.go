@@ -73,6 +73,9 @@ func poolConfig(url string, o Options) (*pgxpool.Config, error) {
 	}
 	config.ConnConfig.RuntimeParams["statement_timeout"] = strconv.FormatInt(o.StatementTimeout.Milliseconds(), 10)
 	config.ConnConfig.RuntimeParams["application_name"] = "troupe bus " + o.Group
+	// Without statistics, as of new tables, the server would collect and sort
+	// all that is left of the log for each page, instead of going along the index.
+	config.ConnConfig.RuntimeParams["enable_bitmapscan"] = "off"
 	return config, nil
 }
 

@@ -229,7 +229,7 @@ func (s *scanned) result(kind envelope.Kind) (envelope.Message, error) {
 		m.Time = s.time.Time.In(time.UTC)
 	}
 	if s.metadata.Valid {
-		if err := json.Unmarshal([]byte(s.metadata.String), &m.Metadata); err != nil {
+		if err := m.Metadata.UnmarshalJSON([]byte(s.metadata.String)); err != nil { // by json.Unmarshal it would be parsed twice
 			return m, fmt.Errorf("%w: metadata: %w", bus.ErrMalformed, err)
 		}
 	}
