@@ -33,7 +33,9 @@ func OpenAndMigrate(ctx context.Context, url string, opts Options) (*bus.Bus, er
 }
 
 // FromPool is [Connect] with a pool of yours, which the bus does not close. It
-// needs two connections of it at a time, and one more per run.
+// needs two connections of it at a time, and one more per run. Have their
+// parameter enable_bitmapscan "off", as Connect does: on new tables the server
+// may otherwise sort all that is left of the log for each page.
 func FromPool(ctx context.Context, pool *pgxpool.Pool, opts Options) (*bus.Bus, error) {
 	o, err := opts.withDefaults()
 	if err != nil {
