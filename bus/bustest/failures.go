@@ -114,6 +114,63 @@ func retryingKeyDoesNotBlockOthers(w *world) {
 	}
 }
 
+// silentBus: what a bus that has published nothing yet gives back, sets aside or
+// sends again keeps all that belongs to it. For these a transport may publish by
+// itself, on what it otherwise prepares when it is first asked to publish.
+func silentBus(w *world) {
+	sender := w.connect("sender")
+	event, command := w.event("thing.happened", "k", 1), w.command("thing.do", "k", 2)
+	for _, m := range []*envelope.Message{&event, &command} {
+		m.Metadata = envelope.Metadata{CorrelationID: "c", CausationID: "d", Keys: map[string]string{"tenant": "acme"}}
+		m.Source, m.SourceVersion = envelope.Stream{Type: "thing", ID: "1"}, 3
+		m.Time = m.Time.UTC().Truncate(time.Microsecond)
+	}
+	open := func(m *envelope.Message) (*bus.Bus, bus.Source) {
+		b := w.connect("silent")
+		from := b.Transport().Subscribe
+		if m.Kind == envelope.KindCommand {
+			from = b.Transport().Listen
+		}
+		source, err := from(w.ctx(), []string{m.Name})
+		require.NoError(w, err)
+		return b, source
+	}
+	same := func(m *envelope.Message, got envelope.Message, when string) {
+		got.Time = got.Time.UTC()
+		require.Equal(w, *m, got, when)
+	}
+	one := func(m *envelope.Message, source bus.Source, when string) bus.Delivery {
+		d := w.take(source, 1)[0]
+		require.NoError(w, d.Malformed())
+		same(m, *d.Message(), when)
+		return d
+	}
+	for _, m := range []*envelope.Message{&event, &command} {
+		_, source := open(m)
+		w.publish(sender, *m)
+		require.NoError(w, one(m, source, "at first").Retry(w.ctx(), 20*time.Millisecond))
+		require.NoError(w, source.Close(w.ctx()))
+
+		_, source = open(m)
+		d := one(m, source, "given back")
+		if !w.features.DeadLetters {
+			require.NoError(w, d.Ack(w.ctx()))
+			require.NoError(w, source.Close(w.ctx()))
+			continue
+		}
+		require.NoError(w, d.DeadLetter(w.ctx(), bus.Failure{Reason: "r", Attempts: 2, Time: time.Now()}))
+		require.NoError(w, source.Close(w.ctx()))
+
+		b, source := open(m)
+		letters := w.letters(b, bus.DeadLetterFilter{})
+		require.Len(w, letters, 1)
+		same(m, letters[0].Message, "set aside")
+		require.NoError(w, b.DeadLetters().Resend(w.ctx(), letters[0].ID))
+		require.NoError(w, one(m, source, "sent again").Ack(w.ctx()))
+		require.NoError(w, source.Close(w.ctx()))
+	}
+}
+
 func maxAttempts(w *world) {
 	b := w.connect("limited")
 	w.subscribed(b, "thing.happened")

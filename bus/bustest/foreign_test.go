@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"iter"
 	"maps"
+	"os"
+	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
 	"github.com/troupe-go/troupe/bus"
@@ -31,8 +34,13 @@ func TestForeignTransport(t *testing.T) {
 	for _, order := range []bus.Order{bus.Unordered, bus.OrderedWhileHeld} {
 		t.Run(fmt.Sprint("order ", order), func(t *testing.T) {
 			t.Parallel()
-			yard := &yard{order: order, lease: 300 * time.Millisecond, bins: map[string]*bin{}, dead: map[string]*parcel{}}
+			yard := &yard{order: order, lease: 300 * time.Millisecond, fault: os.Getenv(faultVariable), bins: map[string]*bin{}, dead: map[string]*parcel{}}
+			patience := time.Duration(0)
+			if yard.fault != "" {
+				patience = 3 * time.Second // what it waits for does not come
+			}
 			bustest.Run(t, bustest.Config{
+				Patience: patience,
 				Connect: func(t testing.TB, namespace, group string) *bus.Bus {
 					b := bus.New(&carrier{yard: yard, namespace: namespace, group: namespace + "." + group})
 					t.Cleanup(func() { _ = b.Close() })
@@ -43,10 +51,35 @@ func TestForeignTransport(t *testing.T) {
 	}
 }
 
+// faultVariable has TestForeignTransport run with a fault, in a process of its
+// own.
+const faultVariable = "TROUPE_BUSTEST_FAULT"
+
+// TestFaultsAreFound: a transport with a fault fails the case that is about it.
+func TestFaultsAreFound(t *testing.T) {
+	t.Parallel()
+	for fault, name := range map[string]string{
+		"silent retry":       "SilentBusKeepsWhatItGivesBack",
+		"silent dead letter": "SilentBusKeepsWhatItGivesBack",
+		"silent resend":      "SilentBusKeepsWhatItGivesBack",
+		"one at a time":      "KeysAreHandledAtOnce",
+	} {
+		t.Run(fault, func(t *testing.T) {
+			t.Parallel()
+			cmd := exec.Command(os.Args[0], "-test.run", "^TestForeignTransport$/^order_0$/^"+name+"$")
+			cmd.Env = append(os.Environ(), faultVariable+"="+fault)
+			out, err := cmd.CombinedOutput()
+			require.Error(t, err, "it passes")
+			require.Contains(t, string(out), "--- FAIL: TestForeignTransport/order_0/"+name)
+		})
+	}
+}
+
 // yard is the broker: bins of parcels.
 type yard struct {
 	order bus.Order
 	lease time.Duration
+	fault string // one that TestFaultsAreFound knows, or none
 
 	mu   sync.Mutex
 	bins map[string]*bin
@@ -79,6 +112,17 @@ type carrier struct {
 	namespace, group string
 	mu               sync.Mutex
 	closed           bool
+	spoke            bool // it published something
+}
+
+// forget is a fault: what a carrier that has published nothing hands back loses
+// its headers.
+func (c *carrier) forget(doing string, p *parcel) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.yard.fault == doing && !c.spoke {
+		p.message.Metadata = envelope.Metadata{}
+	}
 }
 
 func (c *carrier) Features() bus.Features {
@@ -115,6 +159,9 @@ func (c *carrier) PublishBatch(ctx context.Context, messages []envelope.Message)
 	if err := c.ready(ctx); err != nil {
 		return err
 	}
+	c.mu.Lock()
+	c.spoke = true
+	c.mu.Unlock()
 	c.yard.mu.Lock()
 	defer c.yard.mu.Unlock()
 	for i := range messages {
@@ -202,6 +249,12 @@ func (r *round) take(limit int) (got []bus.Delivery) {
 				continue
 			}
 		}
+		if y.fault == "one at a time" {
+			if slices.ContainsFunc(b.parcels, func(p *parcel) bool { return p.holder == r }) {
+				continue
+			}
+			limit = min(limit, len(got)+1)
+		}
 		for _, p := range b.parcels {
 			if len(got) == limit {
 				return got
@@ -274,12 +327,16 @@ func (h *handover) Extend(context.Context) error {
 }
 
 func (h *handover) Retry(_ context.Context, delay time.Duration) error {
-	return h.settle(func(*yard) { h.parcel.holder, h.parcel.from = nil, time.Now().Add(delay) })
+	return h.settle(func(*yard) {
+		h.round.carrier.forget("silent retry", h.parcel)
+		h.parcel.holder, h.parcel.from = nil, time.Now().Add(delay)
+	})
 }
 
 func (h *handover) DeadLetter(_ context.Context, why bus.Failure) error {
 	return h.settle(func(y *yard) {
 		h.remove()
+		h.round.carrier.forget("silent dead letter", h.parcel)
 		y.next++
 		h.parcel.failure, h.parcel.group = why, h.round.carrier.group
 		y.dead[strconv.Itoa(y.next)] = h.parcel
@@ -337,6 +394,7 @@ func (d morgue) take(id string, then func(*parcel)) error {
 
 func (d morgue) Resend(_ context.Context, id string) error {
 	return d.take(id, func(p *parcel) {
+		d.forget("silent resend", p)
 		p.resent, p.from, p.attempts = true, time.Time{}, 0
 		at := slices.IndexFunc(p.bin.parcels, func(other *parcel) bool { return other.number > p.number })
 		if at < 0 {

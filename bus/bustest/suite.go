@@ -84,6 +84,7 @@ var cases = []one{
 	{"RetryableComesAgain", retryableComesAgain, nil},
 	{"RetriesWait", retriesWait, nil},
 	{"RetryingKeyDoesNotBlockOthers", retryingKeyDoesNotBlockOthers, nil},
+	{"SilentBusKeepsWhatItGivesBack", silentBus, nil},
 	{"MaxAttemptsEndInADeadLetter", maxAttempts, needsDeadLetters},
 	{"PermanentFailureIsADeadLetter", permanentIsDeadLetter, needsDeadLetters},
 	{"DeadLettersOfAGroupAreItsOwn", deadLettersOfAGroup, needsDeadLetters},

@@ -15,6 +15,7 @@ import (
 	"github.com/troupe-go/troupe/bus"
 	"github.com/troupe-go/troupe/bus/natsbus"
 	"github.com/troupe-go/troupe/envelope"
+	"github.com/troupe-go/troupe/internal/testenv/buskit"
 )
 
 // TestSingleActiveChurn: replicas come, close and are cut off at random, while
@@ -24,7 +25,7 @@ func TestSingleActiveChurn(t *testing.T) {
 	t.Parallel()
 	const keys, each = 8, 150
 	url := broker(t)
-	opts := natsbus.Options{Group: "g", Namespace: namespace(), AckWait: 500 * time.Millisecond, SingleActive: true, Stream: small, Dead: small, Logger: quiet}
+	opts := natsbus.Options{Group: "g", Namespace: buskit.Namespace(), AckWait: 500 * time.Millisecond, SingleActive: true, Stream: small, Dead: small, Logger: quiet}
 	publisher := connect(t, url, opts)
 
 	var mu sync.Mutex
@@ -55,7 +56,7 @@ func TestSingleActiveChurn(t *testing.T) {
 		return total == keys*each || t.Failed()
 	}
 
-	ctx, cancel := context.WithTimeout(t.Context(), 4*patience)
+	ctx, cancel := context.WithTimeout(t.Context(), 4*buskit.Patience)
 	defer cancel()
 	var running sync.WaitGroup
 	replica := func() {
@@ -97,7 +98,7 @@ func TestSingleActiveChurn(t *testing.T) {
 			require.NoError(t, err)
 			messages = append(messages, m)
 		}
-		publish(t, publisher, messages...)
+		buskit.Publish(t, publisher, messages...)
 		time.Sleep(time.Duration(rand.IntN(30)) * time.Millisecond) // as a service does, while others come and go
 	}
 	running.Wait()

@@ -11,6 +11,7 @@ import (
 
 	"github.com/troupe-go/troupe/bus"
 	"github.com/troupe-go/troupe/envelope"
+	"github.com/troupe-go/troupe/internal/testenv/buskit"
 )
 
 // FuzzDecode: no header block makes the decoder panic, lie about a message or
@@ -48,7 +49,7 @@ func FuzzDecode(f *testing.F) {
 			if err == nil {
 				back, broken := decode(msg.Header, msg.Data, m.Kind, m.Name, stored)
 				require.NoError(t, broken)
-				same(t, m, back)
+				buskit.Same(t, m, back)
 			} else {
 				require.ErrorIs(t, err, bus.ErrRefused)
 			}
@@ -57,19 +58,13 @@ func FuzzDecode(f *testing.F) {
 		require.LessOrEqual(t, len(h), len(header)+3)
 		once, _ := decode(h, body, m.Kind, m.Name, time.Time{})
 		if malformed == nil {
-			same(t, m, once)
+			buskit.Same(t, m, once)
 		}
 		d := deadLetters{&transport{names: names{"app"}}}
 		l := d.letter(&jetstream.RawStreamMsg{Subject: "dead.app.g.evt.thing.happened", Sequence: 3, Header: h, Data: body, Time: stored})
 		require.Equal(t, "3", l.ID)
 		require.Equal(t, "app.g", l.Group)
 	})
-}
-
-func same(t *testing.T, want, got envelope.Message) {
-	t.Helper()
-	want.Time, got.Time = want.Time.UTC(), got.Time.UTC()
-	require.Equal(t, want, got)
 }
 
 // TestAgainDropsTheDead: a dead letter that is sent again has its own headers no

@@ -61,7 +61,7 @@ func (d *delivery) settle(word string) error {
 		return bus.ErrClosed
 	}
 	if err := d.tell(word); err != nil {
-		return s.t.orClosed(typed("settle", err))
+		return s.t.life.OrClosed(typed("settle", err))
 	}
 	delete(s.held, d)
 	s.settled++
@@ -92,7 +92,7 @@ func (d *delivery) Extend(context.Context) error {
 		return bus.ErrClosed
 	}
 	if err := d.tell(ackProgress); err != nil {
-		return s.t.orClosed(typed("extend", err))
+		return s.t.life.OrClosed(typed("extend", err))
 	}
 	return nil
 }

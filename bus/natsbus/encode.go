@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/troupe-go/troupe/bus"
+	"github.com/troupe-go/troupe/bus/internal/base"
 	"github.com/troupe-go/troupe/envelope"
 )
 
@@ -108,16 +109,7 @@ func decode(header nats.Header, data []byte, kind envelope.Kind, name string, st
 	if own { // the broker's is another one, see again
 		m.ID = id
 	}
-	if m.Source == (envelope.Stream{}) {
-		m.SourceVersion = 0 // a version of nothing
-	}
-	valid := m
-	if valid.ID == "" {
-		valid.ID = "none" // a Rust service may send without; whoever needs one says so
-	}
-	if err := valid.Validate(); err != nil {
-		note(fmt.Errorf("%w: %w", bus.ErrMalformed, err))
-	}
+	malformed = base.Received(&m, malformed)
 	return m, malformed
 }
 

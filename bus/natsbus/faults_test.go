@@ -1,9 +1,6 @@
 package natsbus_test
 
 import (
-	"context"
-	"crypto/rand"
-	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -18,87 +15,8 @@ import (
 	"github.com/troupe-go/troupe/bus/natsbus"
 	"github.com/troupe-go/troupe/envelope"
 	"github.com/troupe-go/troupe/internal/testenv"
+	"github.com/troupe-go/troupe/internal/testenv/buskit"
 )
-
-func namespace() string { return "n" + strings.ToLower(rand.Text()[:10]) }
-
-func within(t testing.TB, limit time.Duration) context.Context {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), limit)
-	t.Cleanup(cancel)
-	return ctx
-}
-
-func event(t testing.TB, name string, n int) envelope.Message {
-	t.Helper()
-	m, err := bus.NewEvent(name, n, bus.WithID(fmt.Sprintf("%s-%d", name, n)), bus.WithKey(fmt.Sprint("key-", n)))
-	require.NoError(t, err)
-	return m
-}
-
-func command(t testing.TB, name string, n int) envelope.Message {
-	t.Helper()
-	m := event(t, name, n)
-	m.Kind, m.ID = envelope.KindCommand, "command-"+m.ID
-	return m
-}
-
-// subscribe opens a source, which is closed at the end.
-func subscribe(t testing.TB, b *bus.Bus, names ...string) bus.Source {
-	t.Helper()
-	s, err := b.Transport().Subscribe(within(t, patience), names)
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = s.Close(context.Background()) }) // the broker may be away
-	return s
-}
-
-func listen(t testing.TB, b *bus.Bus, names ...string) bus.Source {
-	t.Helper()
-	s, err := b.Transport().Listen(within(t, patience), names)
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = s.Close(context.Background()) }) // the broker may be away
-	return s
-}
-
-// take receives n deliveries, however often the broker is away meanwhile.
-func take(t testing.TB, s bus.Source, n int) []bus.Delivery {
-	t.Helper()
-	ctx := within(t, patience)
-	var all []bus.Delivery
-	for len(all) < n {
-		some, err := s.Receive(ctx, n-len(all))
-		if errors.Is(err, bus.ErrUnavailable) {
-			time.Sleep(20 * time.Millisecond) // as a run does
-			continue
-		}
-		require.NoError(t, err)
-		all = append(all, some...)
-	}
-	return all
-}
-
-// nothing makes sure that no message comes for a while.
-func nothing(t testing.TB, s bus.Source) {
-	t.Helper()
-	got, err := s.Receive(within(t, 300*time.Millisecond), 10)
-	require.ErrorIs(t, err, context.DeadlineExceeded)
-	require.Empty(t, got)
-}
-
-func publish(t testing.TB, b *bus.Bus, messages ...envelope.Message) {
-	t.Helper()
-	require.NoError(t, b.PublishBatch(within(t, patience), messages))
-}
-
-// publishUntil publishes until the broker takes it.
-func publishUntil(t testing.TB, b *bus.Bus, messages ...envelope.Message) {
-	t.Helper()
-	require.Eventually(t, func() bool {
-		err := b.PublishBatch(within(t, 5*time.Second), messages)
-		require.False(t, bus.IsPermanent(err), "%v", err)
-		return err == nil
-	}, patience, 20*time.Millisecond)
-}
 
 // client is one of the test's own, beside the bus.
 func client(t testing.TB, url string) (*nats.Conn, jetstream.JetStream) {
@@ -137,7 +55,7 @@ func TestConnectErrors(t *testing.T) {
 			}})
 		})
 	open := func(url string) error {
-		b, err := natsbus.Connect(within(t, patience), url, natsbus.Options{Group: "g", Namespace: "app", Stream: small, Logger: quiet})
+		b, err := natsbus.Connect(buskit.Ctx(t), url, natsbus.Options{Group: "g", Namespace: "app", Stream: small, Logger: quiet})
 		if err == nil {
 			require.NoError(t, b.Close())
 		}
@@ -169,7 +87,7 @@ func TestConnectErrors(t *testing.T) {
 	})
 	require.ErrorIs(t, open(accounts.urlOf("poor:secret@")), natsbus.ErrJetStream, "the account has none")
 
-	_, err := natsbus.Connect(within(t, patience), s.url(), natsbus.Options{
+	_, err := natsbus.Connect(buskit.Ctx(t), s.url(), natsbus.Options{
 		Group: "g", Namespace: "app", Logger: quiet, Conn: []nats.Option{nats.UserCredentials("testdata/no-such-file")},
 	})
 	require.ErrorIs(t, err, bus.ErrInvalid)
@@ -208,7 +126,7 @@ func TestOptionErrors(t *testing.T) {
 // else; what the documentation says that one needs is enough for everything.
 func TestPermissions(t *testing.T) {
 	t.Parallel()
-	ns := namespace()
+	ns := buskit.Namespace()
 	stream := strings.ToUpper(ns)
 	s := startServer(t, users(map[string][]string{
 		"admin":  nil,
@@ -221,29 +139,29 @@ func TestPermissions(t *testing.T) {
 	}))
 	for _, single := range []bool{false, true} {
 		app := connect(t, s.urlOf("app:secret@"), natsbus.Options{Group: fmt.Sprint("g-", single), Namespace: ns, SingleActive: single})
-		publish(t, app, event(t, "thing.happened", 1), command(t, "thing.do", 1))
-		for _, source := range []bus.Source{listen(t, app, "thing.do"), subscribe(t, app, "thing.happened")} {
-			require.NoError(t, take(t, source, 1)[0].Retry(t.Context(), time.Millisecond))
-			require.NoError(t, take(t, source, 1)[0].DeadLetter(t.Context(), bus.Failure{Reason: "r", Attempts: 2, Time: time.Now()}))
-			n, err := app.DeadLetters().ResendAll(within(t, patience), bus.DeadLetterFilter{})
+		buskit.Publish(t, app, buskit.Event(t, "thing.happened", 1), buskit.Command(t, "thing.do", 1))
+		for _, source := range []bus.Source{buskit.Listen(t, app, "thing.do"), buskit.Subscribe(t, app, "thing.happened")} {
+			require.NoError(t, buskit.Take(t, source, 1)[0].Retry(t.Context(), time.Millisecond))
+			require.NoError(t, buskit.Take(t, source, 1)[0].DeadLetter(t.Context(), bus.Failure{Reason: "r", Attempts: 2, Time: time.Now()}))
+			n, err := app.DeadLetters().ResendAll(buskit.Ctx(t), bus.DeadLetterFilter{})
 			require.NoError(t, err)
 			require.Equal(t, 1, n)
-			again := take(t, source, 1)[0]
+			again := buskit.Take(t, source, 1)[0]
 			require.True(t, again.Resent())
 			require.NoError(t, again.Ack(t.Context()))
-			require.NoError(t, source.Close(within(t, patience)))
+			require.NoError(t, source.Close(buskit.Ctx(t)))
 		}
 	}
 
 	writer := connect(t, s.urlOf("writer:secret@"), natsbus.Options{Group: "w", Namespace: ns})
-	messages := []envelope.Message{command(t, "thing.do", 10), event(t, "thing.happened", 11), command(t, "thing.do", 12)}
+	messages := []envelope.Message{buskit.Command(t, "thing.do", 10), buskit.Event(t, "thing.happened", 11), buskit.Command(t, "thing.do", 12)}
 	begin := time.Now()
-	errs := bus.PublishErrors(writer.PublishBatch(within(t, patience), messages), len(messages))
+	errs := bus.PublishErrors(writer.PublishBatch(buskit.Ctx(t), messages), len(messages))
 	require.NoError(t, errs[0])
 	require.ErrorIs(t, errs[1], bus.ErrRefused)
 	require.True(t, bus.IsPermanent(errs[1]))
 	require.NoError(t, errs[2])
-	_, err := writer.Transport().Subscribe(within(t, patience), []string{"thing.happened"})
+	_, err := writer.Transport().Subscribe(buskit.Ctx(t), []string{"thing.happened"})
 	require.ErrorIs(t, err, bus.ErrUnauthorized)
 	require.Less(t, time.Since(begin), 5*time.Second, "without waiting for an answer")
 }
@@ -256,16 +174,16 @@ func TestFullStream(t *testing.T) {
 		"messages": {MaxMessages: 3, MaxBytes: 1 << 20}, "bytes": {MaxBytes: 3 * 1024},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := connect(t, s.url(), natsbus.Options{Group: "g", Namespace: namespace(), Stream: limits})
-			source := subscribe(t, b, "thing.happened")
+			b := connect(t, s.url(), natsbus.Options{Group: "g", Namespace: buskit.Namespace(), Stream: limits})
+			source := buskit.Subscribe(t, b, "thing.happened")
 			var messages []envelope.Message
 			for n := range 5 {
-				m := event(t, "thing.happened", n)
+				m := buskit.Event(t, "thing.happened", n)
 				m.Data = make([]byte, 600)
 				messages = append(messages, m)
 			}
 			var kept []string
-			for n, err := range bus.PublishErrors(b.PublishBatch(within(t, patience), messages), len(messages)) {
+			for n, err := range bus.PublishErrors(b.PublishBatch(buskit.Ctx(t), messages), len(messages)) {
 				if err == nil {
 					kept = append(kept, messages[n].ID)
 					continue
@@ -276,7 +194,7 @@ func TestFullStream(t *testing.T) {
 			require.NotEmpty(t, kept)
 			require.Less(t, len(kept), len(messages))
 			var got []string
-			for _, d := range take(t, source, len(kept)) {
+			for _, d := range buskit.Take(t, source, len(kept)) {
 				got = append(got, d.Message().ID)
 				require.NoError(t, d.Ack(t.Context()))
 			}
@@ -290,31 +208,31 @@ func TestFullStream(t *testing.T) {
 func TestTooLarge(t *testing.T) {
 	t.Parallel()
 	s := startServer(t, func(o *server.Options) { o.MaxPayload = 64 << 10 })
-	ns := namespace()
+	ns := buskit.Namespace()
 	b := connect(t, s.url(), natsbus.Options{Group: "g", Namespace: ns})
-	source := subscribe(t, b, "blob.stored")
+	source := buskit.Subscribe(t, b, "blob.stored")
 	most := b.Features().MaxMessageBytes
 	require.Less(t, most, 64<<10)
-	big, small := event(t, "blob.stored", 1), event(t, "blob.stored", 2)
+	big, small := buskit.Event(t, "blob.stored", 1), buskit.Event(t, "blob.stored", 2)
 	big.Data = make([]byte, most)
-	errs := bus.PublishErrors(b.Transport().PublishBatch(within(t, patience), []envelope.Message{big, small}), 2)
+	errs := bus.PublishErrors(b.Transport().PublishBatch(buskit.Ctx(t), []envelope.Message{big, small}), 2)
 	require.ErrorIs(t, errs[0], bus.ErrRefused)
 	require.NoError(t, errs[1])
-	require.NoError(t, take(t, source, 1)[0].Ack(t.Context()))
+	require.NoError(t, buskit.Take(t, source, 1)[0].Ack(t.Context()))
 
 	big.Data = make([]byte, most-1000) // with its headers it is just small enough
-	publish(t, b, big)
-	d := take(t, source, 1)[0]
+	buskit.Publish(t, b, big)
+	d := buskit.Take(t, source, 1)[0]
 	require.NoError(t, d.DeadLetter(t.Context(), bus.Failure{Reason: strings.Repeat("r", bus.MaxReasonBytes), Attempts: 1, Time: time.Now()}))
 
 	_, js := client(t, s.url())
 	stranger := make([]byte, 64<<10-600) // larger than a bus publishes
-	_, err := js.PublishMsg(within(t, patience), &nats.Msg{Subject: ns + ".evt.blob.stored", Data: stranger})
+	_, err := js.PublishMsg(buskit.Ctx(t), &nats.Msg{Subject: ns + ".evt.blob.stored", Data: stranger})
 	require.NoError(t, err)
-	d = take(t, source, 1)[0]
+	d = buskit.Take(t, source, 1)[0]
 	require.NoError(t, d.DeadLetter(t.Context(), bus.Failure{Reason: strings.Repeat("r", bus.MaxReasonBytes), Attempts: 1, Time: time.Now()}))
 	var reasons []int
-	for l, err := range b.DeadLetters().List(within(t, patience), bus.DeadLetterFilter{}) {
+	for l, err := range b.DeadLetters().List(buskit.Ctx(t), bus.DeadLetterFilter{}) {
 		require.NoError(t, err)
 		reasons = append(reasons, len(l.Reason))
 	}
@@ -322,14 +240,14 @@ func TestTooLarge(t *testing.T) {
 	require.Equal(t, bus.MaxReasonBytes, reasons[0])
 	require.Less(t, reasons[1], bus.MaxReasonBytes, "the reason gives way")
 
-	c, err := js.Stream(within(t, patience), strings.ToUpper(ns))
+	c, err := js.Stream(buskit.Ctx(t), strings.ToUpper(ns))
 	require.NoError(t, err)
 	config := c.CachedInfo().Config
 	config.MaxMsgSize = 1000
-	_, err = js.UpdateStream(within(t, patience), config)
+	_, err = js.UpdateStream(buskit.Ctx(t), config)
 	require.NoError(t, err)
 	big.ID, big.Data = "other", make([]byte, 2000)
-	require.ErrorIs(t, b.PublishBatch(within(t, patience), []envelope.Message{big}), bus.ErrRefused)
+	require.ErrorIs(t, b.PublishBatch(buskit.Ctx(t), []envelope.Message{big}), bus.ErrRefused)
 }
 
 // TestWhatNATSCannotCarry: names that are no subjects, and headers with a meaning
@@ -337,7 +255,7 @@ func TestTooLarge(t *testing.T) {
 func TestWhatNATSCannotCarry(t *testing.T) {
 	t.Parallel()
 	url := broker(t)
-	b := connect(t, url, natsbus.Options{Group: "g", Namespace: namespace()})
+	b := connect(t, url, natsbus.Options{Group: "g", Namespace: buskit.Namespace()})
 	for what, spoil := range map[string]func(*envelope.Message){
 		"space in the name":       func(m *envelope.Message) { m.Name = "thing happened" },
 		"empty token":             func(m *envelope.Message) { m.Name = "thing..happened" },
@@ -350,9 +268,9 @@ func TestWhatNATSCannotCarry(t *testing.T) {
 		"key begins with space":   func(m *envelope.Message) { m.Key = " x" },
 		"value begins with space": func(m *envelope.Message) { m.Metadata.Keys = map[string]string{"k": " x"} },
 	} {
-		m := event(t, "thing.happened", 1)
+		m := buskit.Event(t, "thing.happened", 1)
 		spoil(&m)
-		err := b.PublishBatch(within(t, patience), []envelope.Message{m})
+		err := b.PublishBatch(buskit.Ctx(t), []envelope.Message{m})
 		require.ErrorIs(t, err, bus.ErrRefused, what)
 		require.NotErrorIs(t, err, bus.ErrInvalid, "%s: other transports take it", what)
 	}
@@ -362,22 +280,22 @@ func TestWhatNATSCannotCarry(t *testing.T) {
 		"line break in the id":  func(m *envelope.Message) { m.ID = "id\nNats-Rollup: all" },
 		"line break in a name":  func(m *envelope.Message) { m.Name = "a 0\r\n\r\nPUB other 0\r\n" },
 	} {
-		m := event(t, "thing.happened", 1)
+		m := buskit.Event(t, "thing.happened", 1)
 		spoil(&m)
-		err := b.Transport().PublishBatch(within(t, patience), []envelope.Message{m}) // without the checks of the bus
+		err := b.Transport().PublishBatch(buskit.Ctx(t), []envelope.Message{m}) // without the checks of the bus
 		require.Error(t, err, what)
 		require.True(t, bus.IsPermanent(bus.PublishErrors(err, 1)[0]), what)
 	}
 	for _, name := range []string{"a b", "a.*", ">", ".a"} {
-		_, err := b.Transport().Subscribe(within(t, patience), []string{name})
+		_, err := b.Transport().Subscribe(buskit.Ctx(t), []string{name})
 		require.ErrorIs(t, err, bus.ErrInvalid, name)
-		_, err = b.Transport().Listen(within(t, patience), []string{name})
+		_, err = b.Transport().Listen(buskit.Ctx(t), []string{name})
 		require.ErrorIs(t, err, bus.ErrInvalid, name)
 	}
-	literal := subscribe(t, b, "a*b.c>")
-	publish(t, b, event(t, "a*b.c>", 1), event(t, "axb.cy", 1))
-	require.Equal(t, "a*b.c>", take(t, literal, 1)[0].Message().Name)
-	nothing(t, literal)
+	literal := buskit.Subscribe(t, b, "a*b.c>")
+	buskit.Publish(t, b, buskit.Event(t, "a*b.c>", 1), buskit.Event(t, "axb.cy", 1))
+	require.Equal(t, "a*b.c>", buskit.Take(t, literal, 1)[0].Message().Name)
+	buskit.Nothing(t, literal)
 }
 
 // TestDuplicates: a message that is published again is there once, while another
@@ -385,13 +303,13 @@ func TestWhatNATSCannotCarry(t *testing.T) {
 func TestDuplicates(t *testing.T) {
 	t.Parallel()
 	url := broker(t)
-	b := connect(t, url, natsbus.Options{Group: "g", Namespace: namespace(), Stream: natsbus.Limits{MaxBytes: 1 << 20, DedupWindow: time.Minute}})
+	b := connect(t, url, natsbus.Options{Group: "g", Namespace: buskit.Namespace(), Stream: natsbus.Limits{MaxBytes: 1 << 20, DedupWindow: time.Minute}})
 	require.True(t, b.Features().Deduplicates)
-	source := subscribe(t, b, "thing.happened")
-	publish(t, b, event(t, "thing.happened", 1))
-	publish(t, b, event(t, "thing.happened", 1))
-	require.NoError(t, take(t, source, 1)[0].Ack(t.Context()))
-	nothing(t, source)
+	source := buskit.Subscribe(t, b, "thing.happened")
+	buskit.Publish(t, b, buskit.Event(t, "thing.happened", 1))
+	buskit.Publish(t, b, buskit.Event(t, "thing.happened", 1))
+	require.NoError(t, buskit.Take(t, source, 1)[0].Ack(t.Context()))
+	buskit.Nothing(t, source)
 }
 
 // TestBoundedInFlight: a batch larger than what may be in flight, and several at
@@ -399,13 +317,13 @@ func TestDuplicates(t *testing.T) {
 func TestBoundedInFlight(t *testing.T) {
 	t.Parallel()
 	url := broker(t)
-	b := connect(t, url, natsbus.Options{Group: "g", Namespace: namespace(), MaxInFlight: 3})
-	source := subscribe(t, b, "thing.happened")
+	b := connect(t, url, natsbus.Options{Group: "g", Namespace: buskit.Namespace(), MaxInFlight: 3})
+	source := buskit.Subscribe(t, b, "thing.happened")
 	ended := make(chan error, 4)
 	for part := range cap(ended) {
 		var messages []envelope.Message
 		for n := range 100 {
-			m := event(t, "thing.happened", 100*part+n)
+			m := buskit.Event(t, "thing.happened", 100*part+n)
 			if n%10 == 3 {
 				m.Name = "cannot be" // it takes no place
 			}
@@ -419,5 +337,5 @@ func TestBoundedInFlight(t *testing.T) {
 			require.Equal(t, n%10 == 3, err != nil, "%v", err)
 		}
 	}
-	take(t, source, 4*90)
+	buskit.Take(t, source, 4*90)
 }

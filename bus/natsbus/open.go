@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/troupe-go/troupe/bus"
+	"github.com/troupe-go/troupe/bus/internal/base"
 	"github.com/troupe-go/troupe/envelope"
 )
 
@@ -77,13 +78,12 @@ func FromConn(ctx context.Context, conn *nats.Conn, opts Options) (*bus.Bus, err
 
 func open(ctx context.Context, conn *nats.Conn, owned bool, o Options) (_ *bus.Bus, err error) {
 	t := &transport{
-		opts: o, names: names{o.Namespace}, conn: conn, owned: owned, sources: map[*source]struct{}{},
+		opts: o, names: names{o.Namespace}, conn: conn, owned: owned, life: base.NewLife[*source](ctx),
 		apiPrefix: "$JS.API.", inboxPrefix: "_INBOX.", slots: make(chan struct{}, o.MaxInFlight),
 	}
 	if conn.Opts.InboxPrefix != "" {
 		t.inboxPrefix = conn.Opts.InboxPrefix + "."
 	}
-	t.life, t.end = context.WithCancel(context.WithoutCancel(ctx))
 	defer func() {
 		if err != nil {
 			_ = t.Close() // there is nothing yet
@@ -102,7 +102,7 @@ func open(ctx context.Context, conn *nats.Conn, owned bool, o Options) (_ *bus.B
 	}
 	t.listen()
 	t.statuses = conn.StatusChanged(nats.CONNECTED, nats.RECONNECTING, nats.CLOSED)
-	t.start(t.follow)
+	t.life.Start(t.follow)
 	var config jetstream.StreamConfig
 	err = t.ask(ctx, "open stream "+t.names.stream(), func(ctx context.Context) error {
 		s, err := t.stream(ctx)
@@ -146,27 +146,10 @@ type transport struct {
 	told      sync.Map      // streams whose limits were logged
 	deadReady atomic.Bool   // see deadStream
 
-	life    context.Context // ends with Close
-	end     context.CancelFunc
-	running sync.WaitGroup
-
-	mu      sync.Mutex
-	closed  bool
-	sources map[*source]struct{}
+	life *base.Life[*source]
 }
 
 var _ bus.Transport = (*transport)(nil)
-
-// start runs f on a goroutine that Close waits for, unless the bus is closed.
-func (t *transport) start(f func()) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.closed {
-		return false
-	}
-	t.running.Go(f)
-	return true
-}
 
 // follow tells who waits that the connection was lost, and has sources begin
 // anew when it was made again: what they had asked for may be forgotten.
@@ -186,21 +169,10 @@ func (t *transport) follow() {
 				continue
 			}
 		}
-		for _, s := range t.openSources() {
+		for _, s := range t.life.Sources() {
 			s.begin()
 		}
 	}
-}
-
-// openSources are those that are not closed.
-func (t *transport) openSources() []*source {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	sources := make([]*source, 0, len(t.sources))
-	for s := range t.sources {
-		sources = append(sources, s)
-	}
-	return sources
 }
 
 func (t *transport) Features() bus.Features { return t.features }
@@ -209,29 +181,9 @@ func (t *transport) Group() string { return t.names.fullGroup(t.opts.Group) }
 
 func (t *transport) DeadLetters() bus.DeadLetters { return deadLetters{t} }
 
-// closePatience is how long the broker has to answer at the end. It needs a
-// round trip; one that is frozen would take for ever.
-const closePatience = 2 * time.Second
-
 // Close ends the sources, then the connection, if it is ours.
 func (t *transport) Close() error {
-	t.mu.Lock()
-	if t.closed {
-		t.mu.Unlock()
-		return nil
-	}
-	t.mu.Unlock()
-	ctx, cancel := context.WithTimeout(context.Background(), closePatience)
-	defer cancel()
-	for _, s := range t.openSources() {
-		_ = s.Close(ctx) // what it could not give back comes again after AckWait
-	}
-	t.mu.Lock()
-	first := !t.closed
-	t.closed = true
-	t.mu.Unlock()
-	t.end()
-	if first {
+	if t.life.Close() { // what could not be given back comes again after AckWait
 		if t.statuses != nil {
 			t.conn.RemoveStatusListener(t.statuses)
 		}
@@ -239,7 +191,7 @@ func (t *transport) Close() error {
 			t.js.CleanupPublisher()
 		}
 	}
-	t.running.Wait()
+	t.life.Wait()
 	if t.owned {
 		t.conn.Close()
 	}
@@ -265,13 +217,7 @@ func (t *transport) source(ctx context.Context, kind envelope.Kind, names []stri
 		_ = s.Close(ctx) // it has nothing
 		return nil, err
 	}
-	t.mu.Lock()
-	closed := t.closed
-	if !closed {
-		t.sources[s] = struct{}{}
-	}
-	t.mu.Unlock()
-	if closed {
+	if !t.life.Adopt(s) {
 		_ = s.Close(ctx) // it has nothing
 		return nil, bus.ErrClosed
 	}

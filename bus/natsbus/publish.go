@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/troupe-go/troupe/bus"
+	"github.com/troupe-go/troupe/bus/internal/base"
 	"github.com/troupe-go/troupe/envelope"
 )
 
@@ -23,27 +24,7 @@ type parcel struct {
 
 // PublishBatch sends all messages, and then waits for all confirmations.
 func (t *transport) PublishBatch(ctx context.Context, messages []envelope.Message) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if t.life.Err() != nil {
-		return bus.ErrClosed
-	}
-	failed := &bus.BatchError{Errors: make([]error, len(messages))}
-	parcels := make([]*parcel, 0, len(messages))
-	places := make([]int, 0, len(messages))
-	for i := range messages {
-		p, err := t.parcel(&messages[i])
-		if err != nil {
-			failed.Errors[i] = err
-			continue
-		}
-		parcels, places = append(parcels, p), append(places, i)
-	}
-	for n, err := range t.publish(ctx, parcels) {
-		failed.Errors[places[n]] = err
-	}
-	return failed.Or()
+	return base.PublishBatch(ctx, t.life, messages, t.parcel, t.publish)
 }
 
 // parcel addresses m.
@@ -176,7 +157,7 @@ func (t *transport) send(p *parcel) error {
 	}
 	answer, err := t.js.PublishMsgAsync(p.msg)
 	if err != nil {
-		return t.orClosed(typedPublish(p.id, err))
+		return t.life.OrClosed(typedPublish(p.id, err))
 	}
 	p.answer = answer
 	return nil
@@ -188,7 +169,7 @@ func (t *transport) outcome(ctx context.Context, p *parcel) error {
 	case <-p.answer.Ok():
 		return nil
 	case err := <-p.answer.Err():
-		return t.orClosed(typedPublish(p.id, err))
+		return t.life.OrClosed(typedPublish(p.id, err))
 	case err := <-p.refused:
 		return typedPublish(p.id, err)
 	case <-ctx.Done():
@@ -201,14 +182,6 @@ func (t *transport) outcome(ctx context.Context, p *parcel) error {
 	default:
 		return context.Cause(ctx)
 	}
-}
-
-// orClosed is err, or that the bus was closed meanwhile.
-func (t *transport) orClosed(err error) error {
-	if err != nil && t.life.Err() != nil {
-		return bus.ErrClosed
-	}
-	return err
 }
 
 // publishOne is publish of one.

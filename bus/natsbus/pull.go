@@ -214,7 +214,7 @@ func (p *pull) takeOver() {
 		return
 	}
 	p.taking = true
-	if !p.source.t.start(p.collect) {
+	if !p.source.t.life.Start(p.collect) {
 		p.taking = false
 	}
 }
@@ -249,7 +249,7 @@ func (p *pull) collect() {
 		ours, settled := p.unsettled(), s.settled
 		s.mu.Unlock()
 		pending := -1
-		_ = s.t.ask(s.t.life, "ask what is pending", func(ctx context.Context) error { // and again, soon
+		_ = s.t.ask(s.t.life.Context(), "ask what is pending", func(ctx context.Context) error { // and again, soon
 			c, err := s.t.js.Consumer(ctx, s.t.names.stream(), p.consumer)
 			if err == nil {
 				pending = c.CachedInfo().NumAckPending

@@ -15,6 +15,7 @@ import (
 	"github.com/troupe-go/troupe/bus"
 	"github.com/troupe-go/troupe/bus/natsbus"
 	"github.com/troupe-go/troupe/envelope"
+	"github.com/troupe-go/troupe/internal/testenv/buskit"
 )
 
 // TestBrokerAway: while the broker is away publishing fails fast and nothing
@@ -22,15 +23,15 @@ import (
 func TestBrokerAway(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)
-	b := connect(t, s.url(), natsbus.Options{Group: "g", Namespace: namespace(), AckWait: 2 * time.Second, ConfirmTimeout: 5 * time.Second})
-	source := subscribe(t, b, "thing.happened")
+	b := connect(t, s.url(), natsbus.Options{Group: "g", Namespace: buskit.Namespace(), AckWait: 2 * time.Second, ConfirmTimeout: 5 * time.Second})
+	source := buskit.Subscribe(t, b, "thing.happened")
 	const n = 1200
 	var messages []envelope.Message
 	for i := range n {
-		messages = append(messages, event(t, "thing.happened", i))
+		messages = append(messages, buskit.Event(t, "thing.happened", i))
 	}
-	publish(t, b, messages...)
-	held := take(t, source, n)
+	buskit.Publish(t, b, messages...)
+	held := buskit.Take(t, source, n)
 	acked, failed := held[:100], held[100:]
 	for _, d := range acked {
 		require.NoError(t, d.Ack(t.Context()))
@@ -41,25 +42,25 @@ func TestBrokerAway(t *testing.T) {
 	s.stop()
 	require.Eventually(t, func() bool {
 		begin := time.Now()
-		err := b.PublishBatch(within(t, patience), messages[:1])
+		err := b.PublishBatch(buskit.Ctx(t), messages[:1])
 		require.ErrorIs(t, err, bus.ErrUnavailable)
 		return time.Since(begin) < time.Second
-	}, patience, 10*time.Millisecond)
-	_, err := b.DeadLetters().Show(within(t, patience), "1")
+	}, buskit.Patience, 10*time.Millisecond)
+	_, err := b.DeadLetters().Show(buskit.Ctx(t), "1")
 	require.ErrorIs(t, err, bus.ErrUnavailable)
-	_, err = b.Transport().Subscribe(within(t, 200*time.Millisecond), []string{"other.happened"})
+	_, err = b.Transport().Subscribe(buskit.Within(t, 200*time.Millisecond), []string{"other.happened"})
 	require.ErrorIs(t, err, bus.ErrUnavailable, "in the time that there is")
 	require.NoError(t, failed[100].Ack(t.Context()), "the driver keeps it")
 	s.start()
-	publishUntil(t, b, event(t, "thing.happened", n))
+	buskit.PublishUntil(t, b, buskit.Event(t, "thing.happened", n))
 	want := map[string]bool{messages[0].ID: false}
 	for _, d := range append(failed[:100:100], failed[101:]...) {
 		want[d.Message().ID] = true
 	}
-	want[event(t, "thing.happened", n).ID] = true
+	want[buskit.Event(t, "thing.happened", n).ID] = true
 	delete(want, messages[0].ID)
 	for len(want) > 0 {
-		d := take(t, source, 1)[0]
+		d := buskit.Take(t, source, 1)[0]
 		delete(want, d.Message().ID)
 		require.NoError(t, d.Ack(t.Context()))
 	}
@@ -70,24 +71,24 @@ func TestBrokerAway(t *testing.T) {
 func TestDeletedStream(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)
-	ns := namespace()
+	ns := buskit.Namespace()
 	b := connect(t, s.url(), natsbus.Options{Group: "g", Namespace: ns})
-	source := subscribe(t, b, "thing.happened")
-	publish(t, b, event(t, "thing.happened", 1))
-	d := take(t, source, 1)[0]
+	source := buskit.Subscribe(t, b, "thing.happened")
+	buskit.Publish(t, b, buskit.Event(t, "thing.happened", 1))
+	d := buskit.Take(t, source, 1)[0]
 	_, js := client(t, s.url())
-	require.NoError(t, js.DeleteStream(within(t, patience), strings.ToUpper(ns)))
-	publish(t, b, event(t, "thing.happened", 2))
+	require.NoError(t, js.DeleteStream(buskit.Ctx(t), strings.ToUpper(ns)))
+	buskit.Publish(t, b, buskit.Event(t, "thing.happened", 2))
 	_ = d.Ack(t.Context()) // of a message that is no more
-	require.Equal(t, "thing.happened-2", take(t, source, 1)[0].Message().ID)
+	require.Equal(t, "thing.happened-2", buskit.Take(t, source, 1)[0].Message().ID)
 
-	stream, err := js.Stream(within(t, patience), strings.ToUpper(ns))
+	stream, err := js.Stream(buskit.Ctx(t), strings.ToUpper(ns))
 	require.NoError(t, err)
-	require.NoError(t, stream.DeleteConsumer(within(t, patience), "g_evt"))
-	publish(t, b, event(t, "thing.happened", 3))
+	require.NoError(t, stream.DeleteConsumer(buskit.Ctx(t), "g_evt"))
+	buskit.Publish(t, b, buskit.Event(t, "thing.happened", 3))
 	ids := map[string]bool{}
 	for !ids["thing.happened-3"] { // a new consumer begins at the start
-		ids[take(t, source, 1)[0].Message().ID] = true
+		ids[buskit.Take(t, source, 1)[0].Message().ID] = true
 	}
 }
 
@@ -97,19 +98,19 @@ func TestFromConn(t *testing.T) {
 	t.Parallel()
 	url := broker(t)
 	conn, _ := client(t, url)
-	b, err := natsbus.FromConn(within(t, patience), conn, natsbus.Options{Group: "g", Namespace: namespace(), Stream: small, Dead: small, Logger: quiet})
+	b, err := natsbus.FromConn(buskit.Ctx(t), conn, natsbus.Options{Group: "g", Namespace: buskit.Namespace(), Stream: small, Dead: small, Logger: quiet})
 	require.NoError(t, err)
-	source := subscribe(t, b, "thing.happened")
-	publish(t, b, event(t, "thing.happened", 1))
-	take(t, source, 1)
+	source := buskit.Subscribe(t, b, "thing.happened")
+	buskit.Publish(t, b, buskit.Event(t, "thing.happened", 1))
+	buskit.Take(t, source, 1)
 	require.NoError(t, b.Close())
-	require.NoError(t, conn.FlushWithContext(within(t, patience)), "it is open")
-	_, err = source.Receive(within(t, patience), 1)
+	require.NoError(t, conn.FlushWithContext(buskit.Ctx(t)), "it is open")
+	_, err = source.Receive(buskit.Ctx(t), 1)
 	require.ErrorIs(t, err, bus.ErrClosed)
 	conn.Close()
-	_, err = natsbus.FromConn(within(t, patience), conn, natsbus.Options{Group: "g", Namespace: "app"})
+	_, err = natsbus.FromConn(buskit.Ctx(t), conn, natsbus.Options{Group: "g", Namespace: "app"})
 	require.ErrorIs(t, err, bus.ErrClosed)
-	_, err = natsbus.FromConn(within(t, patience), nil, natsbus.Options{Group: "g", Namespace: "app"})
+	_, err = natsbus.FromConn(buskit.Ctx(t), nil, natsbus.Options{Group: "g", Namespace: "app"})
 	require.ErrorIs(t, err, bus.ErrClosed)
 }
 
@@ -118,30 +119,30 @@ func TestFromConn(t *testing.T) {
 func TestSingleActiveCrash(t *testing.T) {
 	t.Parallel()
 	url := broker(t)
-	opts := natsbus.Options{Group: "g", Namespace: namespace(), AckWait: 500 * time.Millisecond, SingleActive: true, Stream: small, Dead: small, Logger: quiet}
+	opts := natsbus.Options{Group: "g", Namespace: buskit.Namespace(), AckWait: 500 * time.Millisecond, SingleActive: true, Stream: small, Dead: small, Logger: quiet}
 	conn, _ := client(t, url)
-	first, err := natsbus.FromConn(within(t, patience), conn, opts)
+	first, err := natsbus.FromConn(buskit.Ctx(t), conn, opts)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, first.Close()) })
-	dying := subscribe(t, first, "thing.happened")
+	dying := buskit.Subscribe(t, first, "thing.happened")
 	second := connect(t, url, opts)
-	publish(t, second, event(t, "thing.happened", 0))
-	held := take(t, dying, 1) // it is active now
-	next := subscribe(t, second, "thing.happened")
+	buskit.Publish(t, second, buskit.Event(t, "thing.happened", 0))
+	held := buskit.Take(t, dying, 1) // it is active now
+	next := buskit.Subscribe(t, second, "thing.happened")
 	var messages []envelope.Message
 	for n := 1; n < 300; n++ {
-		messages = append(messages, event(t, "thing.happened", n))
+		messages = append(messages, buskit.Event(t, "thing.happened", n))
 	}
-	publish(t, second, messages[:150]...)
-	held = append(held, take(t, dying, 100)...)
+	buskit.Publish(t, second, messages[:150]...)
+	held = append(held, buskit.Take(t, dying, 100)...)
 	require.NoError(t, held[3].Ack(t.Context()))
-	require.NoError(t, conn.FlushWithContext(within(t, patience)))
-	nothing(t, next)
+	require.NoError(t, conn.FlushWithContext(buskit.Ctx(t)))
+	buskit.Nothing(t, next)
 	conn.Close()
-	publish(t, second, messages[150:]...)
+	buskit.Publish(t, second, messages[150:]...)
 	last, seen := -1, map[int]bool{3: true}
 	for len(seen) < 300 {
-		for _, d := range take(t, next, 1) {
+		for _, d := range buskit.Take(t, next, 1) {
 			n, err := strconv.Atoi(strings.TrimPrefix(d.Message().ID, "thing.happened-"))
 			require.NoError(t, err)
 			if !seen[n] {
@@ -160,21 +161,21 @@ func TestSingleActiveCrash(t *testing.T) {
 func TestReplicasOfDifferentVersions(t *testing.T) {
 	t.Parallel()
 	url := broker(t)
-	ns := namespace()
+	ns := buskit.Namespace()
 	older := connect(t, url, natsbus.Options{Group: "g", Namespace: ns})
 	newer := connect(t, url, natsbus.Options{Group: "g", Namespace: ns})
-	before := subscribe(t, older, "old.happened")
+	before := buskit.Subscribe(t, older, "old.happened")
 	var ids []string
 	received := func(s bus.Source, n int) {
-		for _, d := range take(t, s, n) {
+		for _, d := range buskit.Take(t, s, n) {
 			ids = append(ids, d.Message().ID)
 			require.NoError(t, d.Ack(t.Context()))
 		}
 	}
-	nothing(t, before) // it has asked
-	after := subscribe(t, newer, "new.happened", "old.happened")
-	publish(t, older, event(t, "new.happened", 1))
-	nothing(t, before)
+	buskit.Nothing(t, before) // it has asked
+	after := buskit.Subscribe(t, newer, "new.happened", "old.happened")
+	buskit.Publish(t, older, buskit.Event(t, "new.happened", 1))
+	buskit.Nothing(t, before)
 	received(after, 1)
 	require.Equal(t, []string{"new.happened-1"}, ids)
 }
@@ -184,9 +185,9 @@ func TestReplicasOfDifferentVersions(t *testing.T) {
 func TestExistingStream(t *testing.T) {
 	t.Parallel()
 	url := broker(t)
-	ns := namespace()
+	ns := buskit.Namespace()
 	_, js := client(t, url)
-	ctx := within(t, patience)
+	ctx := buskit.Ctx(t)
 	stream, err := js.CreateStream(ctx, jetstream.StreamConfig{Name: strings.ToUpper(ns), Subjects: []string{ns + ".>"}})
 	require.NoError(t, err)
 	_, err = stream.CreateConsumer(ctx, jetstream.ConsumerConfig{
@@ -194,9 +195,9 @@ func TestExistingStream(t *testing.T) {
 	})
 	require.NoError(t, err)
 	b := connect(t, url, natsbus.Options{Group: "g", Namespace: ns})
-	source := subscribe(t, b, "new.happened")
-	publish(t, b, event(t, "new.happened", 1))
-	require.NoError(t, take(t, source, 1)[0].Ack(t.Context()))
+	source := buskit.Subscribe(t, b, "new.happened")
+	buskit.Publish(t, b, buskit.Event(t, "new.happened", 1))
+	require.NoError(t, buskit.Take(t, source, 1)[0].Ack(t.Context()))
 	info, err := stream.Info(ctx)
 	require.NoError(t, err)
 	require.EqualValues(t, -1, info.Config.MaxBytes, "as it was")
@@ -217,7 +218,7 @@ func TestUnusable(t *testing.T) {
 	t.Parallel()
 	url := broker(t)
 	_, js := client(t, url)
-	ctx := within(t, patience)
+	ctx := buskit.Ctx(t)
 	open := func(ns string) error {
 		b, err := natsbus.Connect(ctx, url, natsbus.Options{Group: "g", Namespace: ns, Stream: small, Logger: quiet})
 		if err == nil {
@@ -230,7 +231,7 @@ func TestUnusable(t *testing.T) {
 		"work queue":     func(c *jetstream.StreamConfig) { c.Retention = jetstream.WorkQueuePolicy },
 		"no ack":         func(c *jetstream.StreamConfig) { c.NoAck = true },
 	} {
-		ns := namespace()
+		ns := buskit.Namespace()
 		c := jetstream.StreamConfig{Name: strings.ToUpper(ns), Subjects: []string{ns + ".>"}}
 		change(&c)
 		_, err := js.CreateStream(ctx, c)
@@ -242,7 +243,7 @@ func TestUnusable(t *testing.T) {
 		require.ErrorAs(t, err, &settings)
 		require.Equal(t, c.Name, settings.Name)
 	}
-	ns := namespace()
+	ns := buskit.Namespace()
 	require.NoError(t, open(ns))
 	require.ErrorIs(t, open(ns+".part"), natsbus.ErrSettings, "a namespace within another one")
 
@@ -266,24 +267,24 @@ func TestCloseGivesBack(t *testing.T) {
 	url := broker(t)
 	for name, opts := range modes {
 		t.Run(name, func(t *testing.T) {
-			opts.Group, opts.Namespace, opts.AckWait = "g", namespace(), time.Hour
+			opts.Group, opts.Namespace, opts.AckWait = "g", buskit.Namespace(), time.Hour
 			a, b := connect(t, url, opts), connect(t, url, opts)
-			source := subscribe(t, a, "thing.happened")
+			source := buskit.Subscribe(t, a, "thing.happened")
 			var messages []envelope.Message
 			for n := range 20 {
-				messages = append(messages, event(t, "thing.happened", n))
+				messages = append(messages, buskit.Event(t, "thing.happened", n))
 			}
-			publish(t, a, messages...)
-			held := take(t, source, 10)
+			buskit.Publish(t, a, messages...)
+			held := buskit.Take(t, source, 10)
 			require.NoError(t, held[0].Ack(t.Context()))
-			other := subscribe(t, b, "thing.happened")
+			other := buskit.Subscribe(t, b, "thing.happened")
 			if opts.SingleActive {
-				nothing(t, other)
+				buskit.Nothing(t, other)
 			}
 			require.NoError(t, a.Close())
 			require.ErrorIs(t, held[1].Ack(context.Background()), bus.ErrClosed)
 			var ids []string
-			for _, d := range take(t, other, 19) {
+			for _, d := range buskit.Take(t, other, 19) {
 				ids = append(ids, d.Message().ID)
 			}
 			var want []string

@@ -3,16 +3,13 @@ package natsbus_test
 import (
 	"fmt"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/stretchr/testify/require"
 
 	"github.com/troupe-go/troupe/internal/testenv"
+	"github.com/troupe-go/troupe/internal/testenv/buskit"
 )
-
-// patience is how long a test waits for what must happen.
-const patience = 30 * time.Second
 
 // natsServer is a server in this process, which a test may end and start again
 // with its port and what it has on disk.
@@ -44,7 +41,7 @@ func (s *natsServer) start() {
 	s.Server, err = server.NewServer(&opts)
 	require.NoError(s.t, err)
 	go s.Start()
-	require.True(s.t, s.ReadyForConnections(patience))
+	require.True(s.t, s.ReadyForConnections(buskit.Patience))
 }
 
 func (s *natsServer) stop() {

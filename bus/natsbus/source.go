@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/troupe-go/troupe/bus"
+	"github.com/troupe-go/troupe/bus/internal/base"
 	"github.com/troupe-go/troupe/envelope"
 )
 
@@ -57,7 +58,7 @@ func newSource(t *transport, kind envelope.Kind, names []string) *source {
 			s.nudge()
 		},
 	})
-	t.start(s.keep)
+	t.life.Start(s.keep)
 	return s
 }
 
@@ -289,11 +290,9 @@ func (s *source) Close(ctx context.Context) error {
 	pulls := s.pulls
 	s.mu.Unlock()
 	s.forgetMe()
-	s.t.mu.Lock()
-	delete(s.t.sources, s)
-	s.t.mu.Unlock()
+	s.t.life.Forget(s)
 
-	ctx, cancel := context.WithTimeout(ctx, closePatience)
+	ctx, cancel := context.WithTimeout(ctx, base.ClosePatience)
 	defer cancel()
 	for _, p := range pulls {
 		p.end(ctx)
@@ -310,7 +309,7 @@ func (s *source) Close(ctx context.Context) error {
 	slices.SortFunc(left, bySequence)
 	for _, d := range left {
 		if err := d.tell(ackBack); err != nil {
-			return s.t.orClosed(typed("give back", err))
+			return s.t.life.OrClosed(typed("give back", err))
 		}
 	}
 	if !s.t.conn.IsConnected() { // what is told goes with the connection, if it comes back
@@ -323,7 +322,7 @@ func (s *source) Close(ctx context.Context) error {
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrConnectionClosed) {
 		err = errNoAnswer
 	}
-	return s.t.orClosed(typed("give back", err))
+	return s.t.life.OrClosed(typed("give back", err))
 }
 
 func bySequence(a, b *delivery) int { return cmp.Compare(a.sequence, b.sequence) }

@@ -88,7 +88,7 @@ func (t *transport) listen() {
 // ask does what needs the broker's answer to requests of JetStream, in bounded
 // time.
 func (t *transport) ask(ctx context.Context, doing string, f func(context.Context) error) error {
-	if t.life.Err() != nil {
+	if t.life.Over() {
 		return bus.ErrClosed
 	}
 	if err := ctx.Err(); err != nil {
@@ -98,7 +98,7 @@ func (t *transport) ask(ctx context.Context, doing string, f func(context.Contex
 	defer cancel()
 	asking, refuse := context.WithCancelCause(limited)
 	defer refuse(nil)
-	stop := context.AfterFunc(t.life, func() { refuse(bus.ErrClosed) })
+	stop := context.AfterFunc(t.life.Context(), func() { refuse(bus.ErrClosed) })
 	defer stop()
 	defer t.notices.add(&watch{
 		about: func(subject string) bool {
@@ -125,7 +125,7 @@ func (t *transport) ask(ctx context.Context, doing string, f func(context.Contex
 
 // away is the error of a connection that is lost, or closed for good.
 func (t *transport) away(doing string) error {
-	if t.conn.IsClosed() || t.life.Err() != nil {
+	if t.conn.IsClosed() || t.life.Over() {
 		return bus.ErrClosed
 	}
 	if last := t.conn.LastError(); last != nil {

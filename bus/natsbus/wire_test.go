@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/nats-io/nats.go"
@@ -20,6 +19,8 @@ import (
 	"github.com/troupe-go/troupe/bus"
 	"github.com/troupe-go/troupe/bus/natsbus"
 	"github.com/troupe-go/troupe/envelope"
+	"github.com/troupe-go/troupe/internal/testenv"
+	"github.com/troupe-go/troupe/internal/testenv/buskit"
 )
 
 // frame is one message that a client sent.
@@ -95,65 +96,11 @@ func request(t testing.TB, frames []frame, prefix string) (subject string, body 
 	return "", nil
 }
 
-// recorder is a proxy that keeps what clients send, by connection.
-type recorder struct {
-	net.Listener
-	mu      sync.Mutex
-	streams []*bytes.Buffer
-	running sync.WaitGroup
-}
-
-func record(t testing.TB, target string) *recorder {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	r := &recorder{Listener: l}
-	r.running.Go(func() {
-		for {
-			client, err := l.Accept()
-			if err != nil {
-				return
-			}
-			server, err := net.Dial("tcp", target)
-			if err != nil {
-				_ = client.Close()
-				continue
-			}
-			stream := &bytes.Buffer{}
-			r.mu.Lock()
-			r.streams = append(r.streams, stream)
-			r.mu.Unlock()
-			r.running.Go(func() {
-				_, _ = io.Copy(client, server)
-				_ = client.Close()
-			})
-			r.running.Go(func() {
-				_, _ = io.Copy(server, io.TeeReader(client, locked{&r.mu, stream}))
-				_ = server.Close()
-			})
-		}
-	})
-	return r
-}
-
-type locked struct {
-	mu *sync.Mutex
-	w  io.Writer
-}
-
-func (l locked) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.w.Write(p)
-}
-
 // said is what was recorded, once all connections have ended.
-func (r *recorder) said(t testing.TB) (all []frame) {
+func said(t testing.TB, r *testenv.Recorder) (all []frame) {
 	t.Helper()
-	_ = r.Close()
-	r.running.Wait()
-	for _, stream := range r.streams {
-		all = append(all, parse(t, stream.Bytes())...)
+	for _, stream := range r.Streams() {
+		all = append(all, parse(t, stream)...)
 	}
 	return all
 }
@@ -194,19 +141,19 @@ func TestReadsTheRustService(t *testing.T) {
 	require.NoError(t, err)
 	var config jetstream.StreamConfig
 	require.NoError(t, json.Unmarshal(body, &config))
-	_, err = js.CreateStream(within(t, patience), config)
+	_, err = js.CreateStream(buskit.Ctx(t), config)
 	require.NoError(t, err)
 	for _, f := range messages(recorded, rustNamespace) {
 		header, err := nats.DecodeHeadersMsg([]byte(f.head))
 		require.NoError(t, err)
-		_, err = js.PublishMsg(within(t, patience), &nats.Msg{Subject: f.subject, Header: header, Data: []byte(f.body)})
+		_, err = js.PublishMsg(buskit.Ctx(t), &nats.Msg{Subject: f.subject, Header: header, Data: []byte(f.body)})
 		require.NoError(t, err)
 	}
 	require.NoError(t, conn.Flush())
 	b := connect(t, s.url(), natsbus.Options{Group: "go", Namespace: rustNamespace})
 	want := rustMessages()
-	for n, source := range []bus.Source{listen(t, b, "order.ship"), subscribe(t, b, "order.shipped")} {
-		d := take(t, source, 1)[0]
+	for n, source := range []bus.Source{buskit.Listen(t, b, "order.ship"), buskit.Subscribe(t, b, "order.shipped")} {
+		d := buskit.Take(t, source, 1)[0]
 		require.NoError(t, d.Malformed())
 		got := *d.Message()
 		require.False(t, got.Time.IsZero(), "when the broker got it")
@@ -221,16 +168,16 @@ func TestReadsTheRustService(t *testing.T) {
 func TestAsTheRustServiceDoes(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)
-	r := record(t, strings.TrimPrefix(s.url(), "nats://"))
-	b, err := natsbus.Connect(t.Context(), "nats://"+r.Addr().String(), natsbus.Options{Group: "rust", Namespace: rustNamespace, Stream: small, Logger: quiet})
+	r := testenv.StartRecorder(t, strings.TrimPrefix(s.url(), "nats://"))
+	b, err := natsbus.Connect(t.Context(), "nats://"+r.Addr(), natsbus.Options{Group: "rust", Namespace: rustNamespace, Stream: small, Logger: quiet})
 	require.NoError(t, err)
-	listen(t, b, "order.ship")
-	subscribe(t, b, "order.shipped")
+	buskit.Listen(t, b, "order.ship")
+	buskit.Subscribe(t, b, "order.shipped")
 	ours := rustMessages()
 	ours[0].ID = "command-1" // ours always have one
 	require.NoError(t, b.PublishBatch(t.Context(), ours))
 	require.NoError(t, b.Close())
-	got := r.said(t)
+	got := said(t, r)
 
 	want := append(rust(t, "send"), rust(t, "consume")...)
 	_, wantStream := request(t, want, "$JS.API.STREAM.CREATE.")
@@ -266,12 +213,12 @@ func TestAsTheRustServiceDoes(t *testing.T) {
 func TestContentType(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)
-	r := record(t, strings.TrimPrefix(s.url(), "nats://"))
-	b, err := natsbus.Connect(t.Context(), "nats://"+r.Addr().String(), natsbus.Options{Group: "g", Namespace: "app", Stream: small, Logger: quiet})
+	r := testenv.StartRecorder(t, strings.TrimPrefix(s.url(), "nats://"))
+	b, err := natsbus.Connect(t.Context(), "nats://"+r.Addr(), natsbus.Options{Group: "g", Namespace: "app", Stream: small, Logger: quiet})
 	require.NoError(t, err)
-	publish(t, b, event(t, "thing.happened", 1))
+	buskit.Publish(t, b, buskit.Event(t, "thing.happened", 1))
 	require.NoError(t, b.Close())
-	sent := messages(r.said(t), "app")
+	sent := messages(said(t, r), "app")
 	require.Len(t, sent, 1)
 	headers := maps.Clone(sent[0].headers)
 	require.Contains(t, headers, "x-sourced-time")
@@ -288,7 +235,7 @@ func TestStrangersHeaders(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)
 	b := connect(t, s.url(), natsbus.Options{Group: "g", Namespace: "app"})
-	source := subscribe(t, b, "thing.happened")
+	source := buskit.Subscribe(t, b, "thing.happened")
 	raw, err := net.Dial("tcp", strings.TrimPrefix(s.url(), "nats://"))
 	require.NoError(t, err)
 	defer func() { require.NoError(t, raw.Close()) }()
@@ -296,17 +243,17 @@ func TestStrangersHeaders(t *testing.T) {
 	_, err = io.WriteString(raw, `CONNECT {"headers":true,"verbose":false}`+"\r\n"+
 		"HPUB app.evt.thing.happened "+strconv.Itoa(len(head))+" "+strconv.Itoa(len(head)+2)+"\r\n"+head+"{}\r\n")
 	require.NoError(t, err)
-	d := take(t, source, 1)[0]
+	d := buskit.Take(t, source, 1)[0]
 	require.NoError(t, d.Malformed())
 	require.Empty(t, d.Message().ID)
 	require.Equal(t, "b", strings.TrimSpace(d.Message().Metadata.Keys["good"]))
 	require.NotContains(t, d.Message().Metadata.Keys, "bad key")
 	require.NotContains(t, d.Message().Metadata.Keys, "X-Sourced-New")
 	require.NoError(t, d.DeadLetter(t.Context(), bus.Failure{Reason: "r", Attempts: 1}))
-	n, err := b.DeadLetters().ResendAll(within(t, patience), bus.DeadLetterFilter{})
+	n, err := b.DeadLetters().ResendAll(buskit.Ctx(t), bus.DeadLetterFilter{})
 	require.NoError(t, err)
 	require.Equal(t, 1, n)
-	again := take(t, source, 1)[0]
+	again := buskit.Take(t, source, 1)[0]
 	require.Empty(t, again.Message().ID)
 	require.Equal(t, "b", again.Message().Metadata.Keys["good"])
 	require.NoError(t, again.Ack(t.Context()))

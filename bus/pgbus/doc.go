@@ -9,5 +9,5 @@
 //
 // The tables are made by [Migrate] or [OpenAndMigrate]; [Connect] makes none.
 // They may be in the database of a journal, even in its schema, or in another
-// one.
+// one. docs/formats/pgbus.md has every table, lease and offset.
 package pgbus

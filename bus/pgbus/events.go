@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/troupe-go/troupe/bus"
 	"github.com/troupe-go/troupe/envelope"
@@ -41,6 +42,7 @@ type eventSource struct {
 	until   time.Time
 	term    int   // counts leases: what was lent in an earlier one cannot be settled
 	cursor  int64 // of the log: read up to here
+	behind  bool  // the last page was full: there is more, most likely
 	stored  int64 // the offset in the table
 	window  []*event
 	flying  map[int64]struct{}  // pending rows on loan
@@ -141,7 +143,7 @@ func (s *eventSource) hold(ctx context.Context) (bool, error) {
 	s.term++
 	s.cursor, s.stored, s.window = position, position, nil
 	s.flying, s.loans, s.waiting = map[int64]struct{}{}, map[string]int{}, map[string]struct{}{}
-	s.done, s.look = nil, true
+	s.done, s.look, s.behind = nil, true, false
 	return true, nil
 }
 
@@ -265,16 +267,18 @@ func (s *eventSource) readPending(ctx context.Context, term, limit int) ([]bus.D
 // readLog lends what comes next in the log, and defers what must wait.
 func (s *eventSource) readLog(ctx context.Context, term, limit int) ([]bus.Delivery, error) {
 	s.mu.Lock()
-	cursor := s.cursor
+	cursor, top := s.cursor, s.cursor
+	behind := s.behind
 	s.mu.Unlock()
-	var top int64
-	if err := s.t.pool.QueryRow(ctx, s.t.sql.top, s.t.opts.Namespace).Scan(&top); err != nil {
-		return nil, typed(ctx, "receive", err)
+	if !behind { // there may be nothing, or nothing of these names
+		if err := s.t.pool.QueryRow(ctx, s.t.sql.top, s.t.opts.Namespace).Scan(&top); err != nil {
+			return nil, typed(ctx, "receive", err)
+		}
+		if top <= cursor {
+			return nil, nil
+		}
 	}
-	if top <= cursor {
-		return nil, nil
-	}
-	rows, err := s.t.pool.Query(ctx, s.t.sql.readLog, s.t.opts.Namespace, cursor, top, s.names, limit)
+	rows, err := s.t.pool.Query(ctx, s.t.sql.readLog, s.t.opts.Namespace, cursor, s.names, limit)
 	if err != nil {
 		return nil, typed(ctx, "receive", err)
 	}
@@ -282,21 +286,22 @@ func (s *eventSource) readLog(ctx context.Context, term, limit int) ([]bus.Deliv
 	if err != nil {
 		return nil, typed(ctx, "receive", err)
 	}
-	if len(events) == limit {
-		top = events[limit-1].position
+	if n := len(events); n > 0 && (n == limit || events[n-1].position > top) { // all before the last one have been seen
+		top = events[n-1].position
 	}
 	s.mu.Lock()
 	if s.term != term {
 		s.mu.Unlock()
 		return nil, nil
 	}
+	s.behind = len(events) == limit
 	var got []bus.Delivery
-	var behind []*event
+	var waiting []*event
 	for _, e := range events {
 		s.window = append(s.window, e)
 		s.loans[e.key]++
 		if _, deferred := s.waiting[e.key]; deferred && e.key != "" {
-			behind = append(behind, e)
+			waiting = append(waiting, e)
 			continue
 		}
 		got = append(got, e)
@@ -306,7 +311,7 @@ func (s *eventSource) readLog(ctx context.Context, term, limit int) ([]bus.Deliv
 		fill(s.kick) // the offset moves over what nobody here handles
 	}
 	s.mu.Unlock()
-	return got, s.deferAll(ctx, behind)
+	return got, s.deferAll(ctx, waiting)
 }
 
 // deferAll makes pending rows of events whose keys wait.
@@ -338,6 +343,11 @@ func (s *eventSource) pendingRow(e *event, delay time.Duration) ([]any, error) {
 	return append([]any{s.t.opts.Namespace, s.t.group, delay.Seconds(), e.resent, e.position, e.key, e.attempts}, columns...), err
 }
 
+// minKeepGap is the least time between two flushes: each is a commit, which the
+// reading of pages would wait behind. What is settled meanwhile comes again
+// after a crash, as what was settled just before one does.
+const minKeepGap = 10 * time.Millisecond
+
 // keep renews the lease, and stores how far the group has come.
 func (s *eventSource) keep() {
 	ticker := time.NewTicker(s.t.opts.Lease / 3)
@@ -350,6 +360,11 @@ func (s *eventSource) keep() {
 		case <-ticker.C:
 		}
 		s.flush(s.ctx)
+		select {
+		case <-s.ctx.Done():
+			return
+		case <-time.After(minKeepGap):
+		}
 	}
 }
 
@@ -408,11 +423,24 @@ func (s *eventSource) Close(ctx context.Context) error {
 	s.held = false
 	s.term++
 	s.mu.Unlock()
-	if _, err := s.t.pool.Exec(ctx, s.t.sql.leave, s.t.opts.Namespace, s.t.group, s.token); err != nil {
+	if err := s.leave(ctx); err != nil {
 		return typed(ctx, "leave the group", err)
 	}
 	s.t.changed()
 	return nil
+}
+
+// leave ends the lease. A server that was restarted leaves as many dead
+// connections in the pool as there were; each is found out by its use.
+func (s *eventSource) leave(ctx context.Context) (err error) {
+	for range s.t.pool.Config().MaxConns + 1 {
+		var away *pgconn.ConnectError
+		_, err = s.t.pool.Exec(ctx, s.t.sql.leave, s.t.opts.Namespace, s.t.group, s.token)
+		if err == nil || ctx.Err() != nil || errors.As(err, &away) {
+			return err
+		}
+	}
+	return err
 }
 
 // event is one delivery.

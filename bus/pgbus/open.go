@@ -33,7 +33,9 @@ func OpenAndMigrate(ctx context.Context, url string, opts Options) (*bus.Bus, er
 }
 
 // FromPool is [Connect] with a pool of yours, which the bus does not close. It
-// needs two connections of it at a time, and one more per run.
+// needs two connections of it at a time, and one more per run. Have their
+// parameter enable_bitmapscan "off", as Connect does: on new tables the server
+// may otherwise sort all that is left of the log for each page.
 func FromPool(ctx context.Context, pool *pgxpool.Pool, opts Options) (*bus.Bus, error) {
 	o, err := opts.withDefaults()
 	if err != nil {
@@ -73,6 +75,9 @@ func poolConfig(url string, o Options) (*pgxpool.Config, error) {
 	}
 	config.ConnConfig.RuntimeParams["statement_timeout"] = strconv.FormatInt(o.StatementTimeout.Milliseconds(), 10)
 	config.ConnConfig.RuntimeParams["application_name"] = "troupe bus " + o.Group
+	// Without statistics, as of new tables, the server would collect and sort
+	// all that is left of the log for each page, instead of going along the index.
+	config.ConnConfig.RuntimeParams["enable_bitmapscan"] = "off"
 	return config, nil
 }
 

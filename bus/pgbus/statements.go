@@ -115,9 +115,11 @@ func makeStatements(schema string) statements {
 		// Every position up to the greatest visible one is visible: they are
 		// committed in their order.
 		top: r.Replace(`SELECT coalesce(max(position), 0) FROM {log} WHERE namespace = $1`),
+		// Without an upper bound: with one the server takes the range for a small
+		// one, reads and sorts all that is left, and returns the first page of it.
 		readLog: r.Replace(`
 			SELECT position, 0::bigint, false, {message} FROM {log}
-			WHERE namespace = $1 AND position > $2 AND position <= $3 AND name = ANY ($4) ORDER BY position LIMIT $5`),
+			WHERE namespace = $1 AND position > $2 AND name = ANY ($3) ORDER BY position LIMIT $4`),
 		deferRows: r.Replace(`
 			INSERT INTO {pending} (namespace, grp, available, resent, position, ordering_key, attempts, {message})
 			SELECT $1, $2, now() + make_interval(secs => $3), $4, $5, $6, $7,
@@ -227,7 +229,7 @@ func (s *scanned) result(kind envelope.Kind) (envelope.Message, error) {
 		m.Time = s.time.Time.In(time.UTC)
 	}
 	if s.metadata.Valid {
-		if err := json.Unmarshal([]byte(s.metadata.String), &m.Metadata); err != nil {
+		if err := m.Metadata.UnmarshalJSON([]byte(s.metadata.String)); err != nil { // by json.Unmarshal it would be parsed twice
 			return m, fmt.Errorf("%w: metadata: %w", bus.ErrMalformed, err)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"log/slog"
+	"net/url"
 	"testing"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"github.com/troupe-go/troupe/bus/bustest"
 	"github.com/troupe-go/troupe/bus/pgbus"
 	"github.com/troupe-go/troupe/internal/testenv"
+	"github.com/troupe-go/troupe/internal/testenv/buskit"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -60,6 +62,40 @@ func TestSuiteOnAKilledServer(t *testing.T) {
 	c := config(server.URL(), newSchema(t, server.URL()))
 	c.Restart = func(testing.TB) { server.Kill(); server.Start() }
 	bustest.Run(t, c)
+}
+
+// TestLeastRights: what docs/formats/pgbus.md says that a role needs is enough
+// for everything.
+func TestLeastRights(t *testing.T) {
+	t.Parallel()
+	server := testenv.StartPostgres(t)
+	schema := newSchema(t, server.URL())
+	conn, err := pgx.Connect(t.Context(), server.URL())
+	require.NoError(t, err)
+	name := pgx.Identifier{schema}.Sanitize()
+	_, err = conn.Exec(t.Context(), "CREATE ROLE app LOGIN; GRANT USAGE ON SCHEMA "+name+" TO app; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA "+name+" TO app")
+	require.NoError(t, err)
+	require.NoError(t, conn.Close(t.Context()))
+	address, err := url.Parse(server.URL())
+	require.NoError(t, err)
+	address.User = url.User("app")
+	b := connect(t, address.String(), pgbus.Options{Group: "g", Schema: schema})
+	for _, source := range []bus.Source{buskit.Listen(t, b, "thing.do"), buskit.Subscribe(t, b, "thing.happened")} {
+		buskit.Publish(t, b, buskit.Event(t, "thing.happened", 1), buskit.Command(t, "thing.do", 1))
+		require.NoError(t, buskit.Take(t, source, 1)[0].Retry(t.Context(), time.Millisecond))
+		require.NoError(t, buskit.Take(t, source, 1)[0].DeadLetter(t.Context(), bus.Failure{Reason: "r", Attempts: 2, Time: time.Now()}))
+		n, err := b.DeadLetters().ResendAll(buskit.Ctx(t), bus.DeadLetterFilter{})
+		require.NoError(t, err)
+		require.Equal(t, 1, n)
+		again := buskit.Take(t, source, 1)[0]
+		require.True(t, again.Resent())
+		require.NoError(t, again.Ack(t.Context()))
+		require.NoError(t, source.Close(buskit.Ctx(t)))
+	}
+	require.Empty(t, buskit.Letters(t, b))
+
+	_, err = pgbus.OpenAndMigrate(buskit.Ctx(t), address.String(), pgbus.Options{Group: "g", Schema: "other", Logger: quiet})
+	require.ErrorIs(t, err, bus.ErrUnauthorized, "it may not make a schema")
 }
 
 func config(url, schema string) bustest.Config {

@@ -55,7 +55,7 @@ const browseIdle = 2 * time.Second
 func (d deadLetters) browse(ctx context.Context, doing string, visit func(*amqp.Delivery) (v verdict, more bool, err error)) error {
 	conn, err := d.t.consuming.get(ctx)
 	if err != nil {
-		return d.t.orClosed(err)
+		return d.t.life.OrClosed(err)
 	}
 	_, err = await(ctx, d.t, d.t.consuming, func() (struct{}, error) {
 		d.t.browsing.Lock()
@@ -72,7 +72,7 @@ func (d deadLetters) browse(ctx context.Context, doing string, visit func(*amqp.
 			return errors.Join(err, d.restored(ctx, locked, left))
 		})
 	})
-	return d.t.orClosed(typed(doing, err))
+	return d.t.life.OrClosed(typed(doing, err))
 }
 
 // walk returns how many dead letters are left of those that there were.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/troupe-go/troupe/bus"
 	"github.com/troupe-go/troupe/envelope"
+	"github.com/troupe-go/troupe/internal/testenv/buskit"
 )
 
 // wild makes a table of whatever a stranger may send out of data.
@@ -128,13 +129,13 @@ func FuzzDecode(f *testing.F) {
 			require.NoError(t, err, "no header of the broker's own gets into metadata")
 			back := decode(&amqp.Delivery{Headers: p.Headers, MessageId: p.MessageId, ContentType: p.ContentType, Body: p.Body}, envelope.KindEvent, d.RoutingKey)
 			require.NoError(t, back.malformed)
-			same(t, a.message, back.message)
+			buskit.Same(t, a.message, back.message)
 		}
 		require.NoError(t, d.Headers.Validate(), "what the driver could have read")
 		p := again(&d, math.MaxInt32, func(key string) bool { return key == headerAttempts })
 		require.NoError(t, p.Headers.Validate())
 		once := decode(&amqp.Delivery{Headers: p.Headers, MessageId: p.MessageId, ContentType: p.ContentType, Body: p.Body}, envelope.KindEvent, d.RoutingKey)
-		same(t, a.message, once.message)
+		buskit.Same(t, a.message, once.message)
 		small := again(&d, 4096, func(string) bool { return false })
 		require.LessOrEqual(t, tableBytes(small.Headers), max(tableBytes(amqp.Table{}), 4096))
 		letters := deadLetters{&transport{names: names{"app"}}}
@@ -142,12 +143,6 @@ func FuzzDecode(f *testing.F) {
 		require.NotEmpty(t, l.ID)
 		require.Equal(t, l.ID, letters.letter(&d).ID)
 	})
-}
-
-func same(t *testing.T, want, got envelope.Message) {
-	t.Helper()
-	want.Time, got.Time = want.Time.UTC(), got.Time.UTC()
-	require.Equal(t, want, got)
 }
 
 func TestDecimals(t *testing.T) {

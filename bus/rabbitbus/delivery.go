@@ -128,7 +128,7 @@ func (d *delivery) wait(ctx context.Context, delay time.Duration) error {
 // nackAfter gives a message back once its delay is over, if the channel still
 // lives then.
 func (now *session) nackAfter(tag uint64, delay time.Duration) {
-	now.source.t.start(func() {
+	now.source.t.life.Start(func() {
 		timer := time.NewTimer(delay)
 		defer timer.Stop()
 		select {

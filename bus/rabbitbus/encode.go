@@ -11,6 +11,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/troupe-go/troupe/bus"
+	"github.com/troupe-go/troupe/bus/internal/base"
 	"github.com/troupe-go/troupe/envelope"
 )
 
@@ -113,16 +114,7 @@ func decode(d *amqp.Delivery, kind envelope.Kind, name string) arrived {
 			note(bus.SetHeader(m, key, text))
 		}
 	}
-	if m.Source == (envelope.Stream{}) {
-		m.SourceVersion = 0 // a version of nothing
-	}
-	valid := *m
-	if valid.ID == "" {
-		valid.ID = "none" // a Rust service may send without; whoever needs one says so
-	}
-	if err := valid.Validate(); err != nil {
-		note(fmt.Errorf("%w: %w", bus.ErrMalformed, err))
-	}
+	a.malformed = base.Received(m, a.malformed)
 	return a
 }
 

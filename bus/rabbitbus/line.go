@@ -55,7 +55,7 @@ func newLine(t *transport, conn *amqp.Connection) (*line, error) {
 	l := &line{ch: ch, gone: make(chan struct{}), flushes: make(chan chan struct{}), waiting: map[string][]*parcel{}}
 	gone := ch.NotifyClose(make(chan *amqp.Error, 1))
 	returns := ch.NotifyReturn(make(chan amqp.Return))
-	if !t.start(func() { l.watch(gone, returns) }) {
+	if !t.life.Start(func() { l.watch(gone, returns) }) {
 		_ = ch.Close()
 		return nil, bus.ErrClosed
 	}

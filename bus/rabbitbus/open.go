@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/troupe-go/troupe/bus"
+	"github.com/troupe-go/troupe/bus/internal/base"
 )
 
 // Connect makes a bus on the broker at url, such as
@@ -28,13 +29,12 @@ func Connect(ctx context.Context, url string, opts Options) (*bus.Bus, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &transport{opts: o, names: names{o.Namespace}, sources: map[*source]struct{}{}}
+	t := &transport{opts: o, names: names{o.Namespace}, life: base.NewLife[*source](ctx)}
 	t.delays.declared = map[string]time.Time{}
 	t.outgoing.kick = make(chan struct{}, 1)
-	t.life, t.end = context.WithCancel(context.WithoutCancel(ctx))
-	t.publishing = newLink(t.life, &t.running, "publish", o.Logger, dial)
-	t.consuming = newLink(t.life, &t.running, "consume", o.Logger, dial)
-	t.start(t.publishLoop)
+	t.publishing = newLink(t.life.Context(), t.life.Tasks(), "publish", o.Logger, dial)
+	t.consuming = newLink(t.life.Context(), t.life.Tasks(), "consume", o.Logger, dial)
+	t.life.Start(t.publishLoop)
 	if err := t.onChannel(ctx, t.publishing, t.declareEvents); err != nil {
 		_ = t.Close() // there is nothing yet
 		return nil, err
@@ -65,35 +65,10 @@ type transport struct {
 	}
 	browsing sync.Mutex // held by who looks at the dead letters
 
-	life    context.Context // ends with Close
-	end     context.CancelFunc
-	running sync.WaitGroup
-
-	mu      sync.Mutex
-	closed  bool
-	sources map[*source]struct{}
+	life *base.Life[*source]
 }
 
 var _ bus.Transport = (*transport)(nil)
-
-// start runs f on a goroutine that Close waits for, unless the bus is closed.
-func (t *transport) start(f func()) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.closed {
-		return false
-	}
-	t.running.Go(f)
-	return true
-}
-
-// orClosed is err, or that the bus was closed meanwhile.
-func (t *transport) orClosed(err error) error {
-	if t.life.Err() != nil {
-		return bus.ErrClosed
-	}
-	return err
-}
 
 func (t *transport) Features() bus.Features { return t.opts.features() }
 
@@ -101,34 +76,12 @@ func (t *transport) Group() string { return t.names.fullGroup(t.opts.Group) }
 
 func (t *transport) DeadLetters() bus.DeadLetters { return deadLetters{t} }
 
-// closePatience is how long the broker has to answer at the end. It needs a
-// round trip; one that is frozen would take for ever.
-const closePatience = 2 * time.Second
-
 // Close ends the sources, then both connections.
 func (t *transport) Close() error {
-	t.mu.Lock()
-	if t.closed {
-		t.mu.Unlock()
-		return nil
-	}
-	sources := make([]*source, 0, len(t.sources))
-	for s := range t.sources {
-		sources = append(sources, s)
-	}
-	t.mu.Unlock()
-	ctx, cancel := context.WithTimeout(context.Background(), closePatience)
-	defer cancel()
-	for _, s := range sources {
-		_ = s.Close(ctx) // what it could not give back comes again when the connection ends
-	}
-	t.mu.Lock()
-	t.closed = true
-	t.mu.Unlock()
-	t.end()
-	deadline := time.Now().Add(closePatience)
+	t.life.Close() // what could not be given back comes again when the connection ends
+	deadline := time.Now().Add(base.ClosePatience)
 	t.consuming.close(deadline)
 	t.publishing.close(deadline)
-	t.running.Wait()
+	t.life.Wait()
 	return nil
 }

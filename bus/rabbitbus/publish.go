@@ -9,6 +9,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/troupe-go/troupe/bus"
+	"github.com/troupe-go/troupe/bus/internal/base"
 	"github.com/troupe-go/troupe/envelope"
 )
 
@@ -81,9 +82,9 @@ func (t *transport) write(current **line, p *parcel) {
 }
 
 func (t *transport) openLine() (*line, error) {
-	conn, err := t.publishing.get(t.life)
+	conn, err := t.publishing.get(t.life.Context())
 	if err != nil {
-		return nil, t.orClosed(err)
+		return nil, t.life.OrClosed(err)
 	}
 	l, err := newLine(t, conn)
 	if err != nil {
@@ -138,7 +139,7 @@ func (t *transport) publish(ctx context.Context, parcels []*parcel) []error {
 func (t *transport) enqueue(parcels []*parcel) error {
 	t.outgoing.mu.Lock()
 	defer t.outgoing.mu.Unlock()
-	if t.life.Err() != nil {
+	if t.life.Over() {
 		return bus.ErrClosed
 	}
 	if t.outgoing.bytes > maxOutgoingBytes {
@@ -235,7 +236,7 @@ func (t *transport) publishAlone(ctx context.Context, p *parcel) error {
 	if err != nil {
 		return err
 	}
-	defer t.start(func() { _ = l.ch.Close() })
+	defer t.life.Start(func() { _ = l.ch.Close() })
 	if alone.err != nil {
 		return alone.err
 	}
@@ -275,27 +276,7 @@ func (t *transport) refusal(p *parcel, cause error) error {
 
 // PublishBatch sends all messages, and then waits for all confirmations.
 func (t *transport) PublishBatch(ctx context.Context, messages []envelope.Message) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if t.life.Err() != nil {
-		return bus.ErrClosed
-	}
-	failed := &bus.BatchError{Errors: make([]error, len(messages))}
-	parcels := make([]*parcel, 0, len(messages))
-	places := make([]int, 0, len(messages))
-	for i := range messages {
-		p, err := t.parcel(&messages[i])
-		if err != nil {
-			failed.Errors[i] = err
-			continue
-		}
-		parcels, places = append(parcels, p), append(places, i)
-	}
-	for n, err := range t.publish(ctx, parcels) {
-		failed.Errors[places[n]] = err
-	}
-	return failed.Or()
+	return base.PublishBatch(ctx, t.life, messages, t.parcel, t.publish)
 }
 
 // parcel addresses m.

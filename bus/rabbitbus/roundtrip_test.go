@@ -11,6 +11,7 @@ import (
 	"github.com/troupe-go/troupe/bus"
 	"github.com/troupe-go/troupe/bus/rabbitbus"
 	"github.com/troupe-go/troupe/envelope"
+	"github.com/troupe-go/troupe/internal/testenv/buskit"
 )
 
 // TestStrangersMessages: whatever a stranger's message has comes back from a
@@ -21,9 +22,9 @@ func TestStrangersMessages(t *testing.T) {
 	for name, opts := range modes {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			opts.Group, opts.Namespace = "g", namespace()
+			opts.Group, opts.Namespace = "g", buskit.Namespace()
 			b := connect(t, url, opts)
-			source := listen(t, b, "thing.do")
+			source := buskit.Listen(t, b, "thing.do")
 			when := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 			sent := amqp.Publishing{
 				MessageId: "m-1", ContentType: "text/plain", ContentEncoding: "utf-8", CorrelationId: "c-1", ReplyTo: "r", Type: "t", AppId: "a",
@@ -47,20 +48,20 @@ func TestStrangersMessages(t *testing.T) {
 				m.Time = m.Time.UTC()
 				require.Equal(t, want, m)
 			}
-			d := take(t, source, 1)[0]
+			d := buskit.Take(t, source, 1)[0]
 			require.NoError(t, d.Malformed())
 			check(*d.Message())
 			require.NoError(t, d.Retry(t.Context(), 10*time.Millisecond))
-			d = take(t, source, 1)[0]
+			d = buskit.Take(t, source, 1)[0]
 			check(*d.Message())
 			require.Equal(t, 2, d.Attempt())
 			d.Message().Data[0] = 'X' // a handler's own copy
 			require.NoError(t, d.DeadLetter(t.Context(), bus.Failure{Reason: "r", Attempts: 2, Time: when}))
-			all := letters(t, b)
+			all := buskit.Letters(t, b)
 			require.Len(t, all, 1)
 			check(all[0].Message)
-			require.NoError(t, b.DeadLetters().Resend(within(t, patience), all[0].ID))
-			d = take(t, source, 1)[0]
+			require.NoError(t, b.DeadLetters().Resend(buskit.Ctx(t), all[0].ID))
+			d = buskit.Take(t, source, 1)[0]
 			check(*d.Message())
 			require.True(t, d.Resent())
 			require.Equal(t, 1, d.Attempt())
@@ -85,9 +86,9 @@ func TestStrangersMessages(t *testing.T) {
 func TestMalformedMessages(t *testing.T) {
 	t.Parallel()
 	url := rabbitURL(t)
-	opts := rabbitbus.Options{Group: "g", Namespace: namespace()}
+	opts := rabbitbus.Options{Group: "g", Namespace: buskit.Namespace()}
 	b := connect(t, url, opts)
-	source := listen(t, b, "thing.do")
+	source := buskit.Listen(t, b, "thing.do")
 	ch := channel(t, url)
 	bad := []amqp.Publishing{
 		{Headers: amqp.Table{"x-sourced-kind": "banana"}},
@@ -100,17 +101,17 @@ func TestMalformedMessages(t *testing.T) {
 	for n := range bad {
 		require.NoError(t, ch.PublishWithContext(t.Context(), "", opts.Namespace+".cmd.thing.do", true, false, bad[n]))
 	}
-	for _, d := range take(t, source, len(bad)) {
+	for _, d := range buskit.Take(t, source, len(bad)) {
 		require.ErrorIs(t, d.Malformed(), bus.ErrMalformed)
 		require.NoError(t, d.DeadLetter(t.Context(), bus.Failure{Reason: d.Malformed().Error(), Attempts: 1, Time: time.Now()}))
 	}
-	all := letters(t, b)
+	all := buskit.Letters(t, b)
 	require.Len(t, all, len(bad))
 	for _, l := range all {
 		require.NotEmpty(t, l.Reason)
-		require.NoError(t, b.DeadLetters().Discard(within(t, patience), l.ID))
+		require.NoError(t, b.DeadLetters().Discard(buskit.Ctx(t), l.ID))
 	}
-	require.Empty(t, letters(t, b))
+	require.Empty(t, buskit.Letters(t, b))
 }
 
 // TestForeignDeadLetters: what the broker or a stranger puts among the dead
@@ -118,9 +119,9 @@ func TestMalformedMessages(t *testing.T) {
 func TestForeignDeadLetters(t *testing.T) {
 	t.Parallel()
 	url := rabbitURL(t)
-	opts := rabbitbus.Options{Group: "g", Namespace: namespace()}
+	opts := rabbitbus.Options{Group: "g", Namespace: buskit.Namespace()}
 	b := connect(t, url, opts)
-	source := subscribe(t, b, "thing.happened")
+	source := buskit.Subscribe(t, b, "thing.happened")
 	ch := channel(t, url)
 	dead := opts.Namespace + ".dead"
 	require.NoError(t, ch.PublishWithContext(t.Context(), "", dead, true, false, amqp.Publishing{Body: []byte("just this")}))
@@ -129,24 +130,24 @@ func TestForeignDeadLetters(t *testing.T) {
 	_, err := ch.QueueDeclare(name, true, false, false, false, amqp.Table{"x-dead-letter-exchange": "", "x-dead-letter-routing-key": dead})
 	require.NoError(t, err)
 	require.NoError(t, ch.QueueBind(name, "thing.happened", opts.Namespace+".events", false, nil))
-	publishUntil(t, b, event(t, "thing.happened", 1))
-	require.NoError(t, take(t, source, 1)[0].Ack(t.Context()))
+	buskit.PublishUntil(t, b, buskit.Event(t, "thing.happened", 1))
+	require.NoError(t, buskit.Take(t, source, 1)[0].Ack(t.Context()))
 	rejected, ok, err := ch.Get(name, false)
 	require.NoError(t, err)
 	require.True(t, ok)
 	require.NoError(t, rejected.Reject(false))
-	require.Eventually(t, func() bool { return len(letters(t, b)) == 2 }, patience, 10*time.Millisecond)
-	all := letters(t, b)
+	require.Eventually(t, func() bool { return len(buskit.Letters(t, b)) == 2 }, buskit.Patience, 10*time.Millisecond)
+	all := buskit.Letters(t, b)
 	require.Equal(t, []byte("just this"), all[0].Message.Data)
 	require.NotEqual(t, all[0].ID, all[1].ID)
 	require.Equal(t, "thing.happened", all[1].Message.Name)
 	require.Equal(t, opts.Namespace+".rejecting", all[1].Group)
-	require.ErrorIs(t, b.DeadLetters().Resend(within(t, patience), all[1].ID), bus.ErrUnroutable, "no bus made that queue")
-	require.Len(t, letters(t, b), 2, "it stays")
+	require.ErrorIs(t, b.DeadLetters().Resend(buskit.Ctx(t), all[1].ID), bus.ErrUnroutable, "no bus made that queue")
+	require.Len(t, buskit.Letters(t, b), 2, "it stays")
 	for _, l := range all {
-		require.NoError(t, b.DeadLetters().Discard(within(t, patience), l.ID))
+		require.NoError(t, b.DeadLetters().Discard(buskit.Ctx(t), l.ID))
 	}
-	require.Empty(t, letters(t, b))
+	require.Empty(t, buskit.Letters(t, b))
 }
 
 // TestNamesAndLimits: what RabbitMQ cannot carry is refused, and harms no
@@ -154,39 +155,39 @@ func TestForeignDeadLetters(t *testing.T) {
 func TestNamesAndLimits(t *testing.T) {
 	t.Parallel()
 	url := rabbitURL(t)
-	opts := rabbitbus.Options{Group: "g", Namespace: namespace()}
+	opts := rabbitbus.Options{Group: "g", Namespace: buskit.Namespace()}
 	b := connect(t, url, opts)
-	commands, events := listen(t, b, "thing.*.do#"), subscribe(t, b, "a*.#b.c")
+	commands, events := buskit.Listen(t, b, "thing.*.do#"), buskit.Subscribe(t, b, "a*.#b.c")
 	long := strings.Repeat("x", 250)
 	withKey := func(key string) envelope.Message {
-		m := event(t, "a*.#b.c", 1)
+		m := buskit.Event(t, "a*.#b.c", 1)
 		m.Key = key
 		m.Metadata.Keys = map[string]string{key: "v"}
 		return m
 	}
-	longID := event(t, "a*.#b.c", 22)
+	longID := buskit.Event(t, "a*.#b.c", 22)
 	longID.ID = strings.Repeat("y", envelope.MaxMessageIDBytes)
 	messages := []envelope.Message{
-		command(t, "thing.*.do#", 0), command(t, long, 1), event(t, "some.*", 2), event(t, "#", 3), event(t, long, 4),
+		buskit.Command(t, "thing.*.do#", 0), buskit.Command(t, long, 1), buskit.Event(t, "some.*", 2), buskit.Event(t, "#", 3), buskit.Event(t, long, 4),
 		withKey("CC"), withKey("BCC"), withKey("x-death"), withKey("x-delivery-count"), longID,
 	}
 	refused := []bool{false, true, true, true, false, true, true, true, true, false}
-	for n, err := range bus.PublishErrors(b.PublishBatch(within(t, patience), messages), len(messages)) {
+	for n, err := range bus.PublishErrors(b.PublishBatch(buskit.Ctx(t), messages), len(messages)) {
 		if refused[n] {
 			require.ErrorIs(t, err, bus.ErrRefused, "message %d", n)
 		} else {
 			require.NoError(t, err, "message %d", n)
 		}
 	}
-	require.Equal(t, messages[0].Name, take(t, commands, 1)[0].Message().Name)
-	d := take(t, events, 1)[0]
+	require.Equal(t, messages[0].Name, buskit.Take(t, commands, 1)[0].Message().Name)
+	d := buskit.Take(t, events, 1)[0]
 	require.Equal(t, longID.ID, d.Message().ID)
 	require.NoError(t, d.Malformed())
 	for _, name := range []string{"*", "a.#", long + long} {
-		_, err := b.Transport().Subscribe(within(t, patience), []string{name})
+		_, err := b.Transport().Subscribe(buskit.Ctx(t), []string{name})
 		require.ErrorIs(t, err, bus.ErrInvalid)
 	}
-	_, err := b.Transport().Listen(within(t, patience), []string{long})
+	_, err := b.Transport().Listen(buskit.Ctx(t), []string{long})
 	require.ErrorIs(t, err, bus.ErrInvalid)
 
 	for field, o := range map[string]rabbitbus.Options{
@@ -198,7 +199,7 @@ func TestNamesAndLimits(t *testing.T) {
 		"ConfirmTimeout":      {Namespace: "n", Group: "g", ConfirmTimeout: -1},
 		"namespace and group": {Namespace: long[:200], Group: long[:60]},
 	} {
-		_, err := rabbitbus.Connect(within(t, patience), url, o)
+		_, err := rabbitbus.Connect(buskit.Ctx(t), url, o)
 		require.ErrorIs(t, err, bus.ErrInvalid, field)
 		require.Contains(t, err.Error(), field)
 	}

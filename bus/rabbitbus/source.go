@@ -78,14 +78,11 @@ func (t *transport) open(ctx context.Context, kind envelope.Kind, names []string
 		}
 	}
 	if err := t.onChannel(ctx, t.consuming, s.declare); err != nil {
-		return nil, t.orClosed(err)
+		return nil, t.life.OrClosed(err)
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.closed {
+	if !t.life.Adopt(s) {
 		return nil, bus.ErrClosed
 	}
-	t.sources[s] = struct{}{}
 	return s, nil
 }
 
@@ -180,7 +177,7 @@ func (s *source) ready(ctx context.Context, limit int) (*session, error) {
 		}
 		if s.opening == nil {
 			s.opening = make(chan struct{})
-			if !s.t.start(s.connect) {
+			if !s.t.life.Start(s.connect) {
 				s.mu.Unlock()
 				return nil, bus.ErrClosed
 			}
@@ -209,16 +206,16 @@ func (s *source) connect() {
 	s.opening = nil
 	switch {
 	case err != nil:
-		s.failed = s.t.orClosed(err)
+		s.failed = s.t.life.OrClosed(err)
 	case s.closed:
-		s.t.start(func() { _ = now.ch.Close() })
+		s.t.life.Start(func() { _ = now.ch.Close() })
 	default:
 		s.session = now
 	}
 }
 
 func (s *source) newSession(prefetch int) (*session, error) {
-	conn, err := s.t.consuming.get(s.t.life)
+	conn, err := s.t.consuming.get(s.t.life.Context())
 	if err != nil {
 		return nil, err
 	}
@@ -231,7 +228,7 @@ func (s *source) newSession(prefetch int) (*session, error) {
 	}
 	gone := ch.NotifyClose(make(chan *amqp.Error, 1))
 	cancelled := ch.NotifyCancel(make(chan string, len(s.queues)))
-	if !s.t.start(func() { now.watch(gone, cancelled) }) {
+	if !s.t.life.Start(func() { now.watch(gone, cancelled) }) {
 		_ = ch.Close()
 		return nil, bus.ErrClosed
 	}
@@ -273,7 +270,7 @@ func (now *session) watch(gone chan *amqp.Error, cancelled chan string) {
 			now.mu.Lock()
 			now.cause = fmt.Errorf("the broker cancelled the consumer %s: its queue was deleted or is away", tag)
 			now.mu.Unlock()
-			now.source.t.start(func() { _ = now.ch.Close() })
+			now.source.t.life.Start(func() { _ = now.ch.Close() })
 		}
 	}
 }
@@ -309,7 +306,7 @@ func (now *session) consume(prefetch int) error {
 			return err
 		}
 		tags = append(tags, tag)
-		if !s.t.start(func() { now.forward(from) }) {
+		if !s.t.life.Start(func() { now.forward(from) }) {
 			return bus.ErrClosed
 		}
 	}
@@ -343,7 +340,7 @@ func (now *session) grow(prefetch int) {
 		return
 	}
 	old := now.tags
-	now.growing = now.source.t.start(func() { // nobody waits for it
+	now.growing = now.source.t.life.Start(func() { // nobody waits for it
 		err := now.consume(prefetch)
 		for _, tag := range old {
 			if err == nil {
@@ -378,9 +375,7 @@ func (s *source) Close(ctx context.Context) error {
 	close(s.done)
 	now := s.session
 	s.mu.Unlock()
-	s.t.mu.Lock()
-	delete(s.t.sources, s)
-	s.t.mu.Unlock()
+	s.t.life.Forget(s)
 	if now == nil {
 		return nil
 	}
@@ -388,7 +383,7 @@ func (s *source) Close(ctx context.Context) error {
 		_ = now.ch.Close() // if it is lost the broker has everything back already
 		return struct{}{}, nil
 	})
-	return s.t.orClosed(err)
+	return s.t.life.OrClosed(err)
 }
 
 func (s *source) isClosed() bool {

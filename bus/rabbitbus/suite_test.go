@@ -14,6 +14,7 @@ import (
 	"github.com/troupe-go/troupe/bus"
 	"github.com/troupe-go/troupe/bus/bustest"
 	"github.com/troupe-go/troupe/bus/rabbitbus"
+	"github.com/troupe-go/troupe/internal/testenv/buskit"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -74,19 +75,19 @@ func TestRetryWaits(t *testing.T) {
 			t.Parallel()
 			opts.Group, opts.Namespace = "g", "r"+strings.ToLower(rand.Text()[:10])
 			b := connect(t, rabbitURL(t), opts)
-			source := subscribe(t, b, "a.happened", "b.happened")
+			source := buskit.Subscribe(t, b, "a.happened", "b.happened")
 			for n := range 3 {
-				publishUntil(t, b, event(t, "a.happened", n))
+				buskit.PublishUntil(t, b, buskit.Event(t, "a.happened", n))
 			}
 			begin := time.Now()
 			delays := map[string]time.Duration{"a.happened-0": 900 * time.Millisecond, "a.happened-1": 300 * time.Millisecond, "a.happened-2": 10 * time.Millisecond}
-			for _, d := range take(t, source, 3) {
+			for _, d := range buskit.Take(t, source, 3) {
 				require.NoError(t, d.Retry(t.Context(), delays[d.Message().ID]))
 			}
-			publishUntil(t, b, event(t, "b.happened", 0))
+			buskit.PublishUntil(t, b, buskit.Event(t, "b.happened", 0))
 			var order []string
 			for range 4 {
-				d := take(t, source, 1)[0]
+				d := buskit.Take(t, source, 1)[0]
 				order = append(order, d.Message().ID)
 				if delay, ok := delays[d.Message().ID]; ok {
 					require.GreaterOrEqual(t, time.Since(begin), delay, d.Message().ID)

@@ -203,7 +203,7 @@ func await[T any](ctx context.Context, t *transport, l *link, f func() (T, error
 	}
 	var none T
 	done := make(chan result, 1)
-	if !t.start(func() {
+	if !t.life.Start(func() {
 		value, err := f()
 		done <- result{value, err}
 	}) {

@@ -3,12 +3,9 @@ package rabbitbus_test
 import (
 	"bytes"
 	"fmt"
-	"io"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -16,6 +13,8 @@ import (
 	"github.com/troupe-go/troupe/bus"
 	"github.com/troupe-go/troupe/bus/rabbitbus"
 	"github.com/troupe-go/troupe/envelope"
+	"github.com/troupe-go/troupe/internal/testenv"
+	"github.com/troupe-go/troupe/internal/testenv/buskit"
 )
 
 // said is what a client told the broker that a peer has to agree with: what it
@@ -134,65 +133,11 @@ func parse(t testing.TB, stream []byte) (s said) {
 	return s
 }
 
-// recorder is a proxy that keeps what clients send, by connection.
-type recorder struct {
-	net.Listener
-	mu      sync.Mutex
-	streams []*bytes.Buffer
-	running sync.WaitGroup
-}
-
-func record(t testing.TB, target string) *recorder {
+// recorded is what a recorder's clients said, once all connections have ended.
+func recorded(t testing.TB, r *testenv.Recorder) (all said) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	r := &recorder{Listener: l}
-	r.running.Go(func() {
-		for {
-			client, err := l.Accept()
-			if err != nil {
-				return
-			}
-			server, err := net.Dial("tcp", target)
-			if err != nil {
-				_ = client.Close()
-				continue
-			}
-			stream := &bytes.Buffer{}
-			r.mu.Lock()
-			r.streams = append(r.streams, stream)
-			r.mu.Unlock()
-			r.running.Go(func() {
-				_, _ = io.Copy(client, server)
-				_ = client.Close()
-			})
-			r.running.Go(func() {
-				_, _ = io.Copy(server, io.TeeReader(client, locked{&r.mu, stream}))
-				_ = server.Close()
-			})
-		}
-	})
-	return r
-}
-
-type locked struct {
-	mu *sync.Mutex
-	w  io.Writer
-}
-
-func (l locked) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.w.Write(p)
-}
-
-// said is what was recorded, once all connections have ended.
-func (r *recorder) said(t testing.TB) (all said) {
-	t.Helper()
-	_ = r.Close()
-	r.running.Wait()
-	for _, stream := range r.streams {
-		s := parse(t, stream.Bytes())
+	for _, stream := range r.Streams() {
+		s := parse(t, stream)
 		all.declared = append(all.declared, s.declared...)
 		all.published = append(all.published, s.published...)
 	}
@@ -218,12 +163,12 @@ func TestAsTheRustServiceDoes(t *testing.T) {
 	credentials, addr, ok := strings.Cut(strings.TrimPrefix(url, "amqp://"), "@")
 	require.True(t, ok, "the URL names a user")
 	addr, vhost, _ := strings.Cut(addr, "/")
-	r := record(t, addr)
-	ns := namespace()
-	b, err := rabbitbus.Connect(t.Context(), "amqp://"+credentials+"@"+r.Addr().String()+"/"+vhost, rabbitbus.Options{Group: "rust", Namespace: ns, Compat: true, Logger: quiet})
+	r := testenv.StartRecorder(t, addr)
+	ns := buskit.Namespace()
+	b, err := rabbitbus.Connect(t.Context(), "amqp://"+credentials+"@"+r.Addr()+"/"+vhost, rabbitbus.Options{Group: "rust", Namespace: ns, Compat: true, Logger: quiet})
 	require.NoError(t, err)
-	listen(t, b, "order.ship")
-	subscribe(t, b, "order.shipped")
+	buskit.Listen(t, b, "order.ship")
+	buskit.Subscribe(t, b, "order.shipped")
 	want := rust(t, "send")
 	var messages []envelope.Message
 	for n, p := range want.published {
@@ -245,7 +190,7 @@ func TestAsTheRustServiceDoes(t *testing.T) {
 	require.Len(t, messages, 3)
 	require.NoError(t, b.PublishBatch(t.Context(), messages))
 	require.NoError(t, b.Close())
-	got := r.said(t)
+	got := recorded(t, r)
 
 	rename := strings.NewReplacer(ns+".", "app.")
 	var declared []string

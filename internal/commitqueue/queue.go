@@ -1,6 +1,7 @@
 package commitqueue
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"runtime"
@@ -95,6 +96,30 @@ func (q *Queue[T]) Put(it Item[T]) error {
 		q.Kick()
 	}
 	return nil
+}
+
+// PutWait is Put, and waits for credit first until ctx ends.
+//
+// Errors: [ErrClosed], and the cause of ctx's end; then it was not put.
+func (q *Queue[T]) PutWait(ctx context.Context, it Item[T]) error {
+	for {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		room := make(chan struct{}, 1)
+		if !q.Credit(it.Events, it.Bytes, func() { room <- struct{}{} }) {
+			select {
+			case <-room:
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+		}
+		err := q.Put(it)
+		var full *FullError
+		if !errors.As(err, &full) {
+			return err
+		}
+	}
 }
 
 // Credit reports whether there is room; if not, ready is called when there may

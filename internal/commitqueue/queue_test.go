@@ -1,7 +1,10 @@
 package commitqueue
 
 import (
+	"context"
+	"errors"
 	"testing"
+	"testing/synctest"
 
 	"github.com/stretchr/testify/require"
 
@@ -110,4 +113,30 @@ func TestPhantomsLastUntilTheirCallersAreTold(t *testing.T) {
 	require.True(t, has(9, 7))
 	p.Forget(10)
 	require.Empty(t, p.byStream)
+}
+
+func TestPutWaitWaitsForRoom(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		q := smallQueue()
+		put(t, q, 10)
+		ctx, cancel := context.WithCancelCause(t.Context())
+		leaving, staying := make(chan error, 1), make(chan error, 1)
+		go func() { leaving <- q.PutWait(ctx, Item[int]{Events: 2}) }()
+		synctest.Wait()
+		go func() { staying <- q.PutWait(t.Context(), Item[int]{Events: 2}) }()
+		synctest.Wait()
+		gone := errors.New("gone")
+		cancel(gone)
+		require.ErrorIs(t, <-leaving, gone)
+		synctest.Wait()
+		require.Empty(t, staying)
+		require.EqualValues(t, 1, q.Numbered(), "nothing was put")
+		require.Len(t, q.Take(nil, 100, 100_000), 1)
+		require.NoError(t, <-staying)
+		require.EqualValues(t, 2, q.Numbered())
+		require.ErrorIs(t, q.PutWait(ctx, Item[int]{Events: 1}), gone, "although there is room")
+		q.Close()
+		require.ErrorIs(t, q.PutWait(t.Context(), Item[int]{}), ErrClosed)
+	})
 }

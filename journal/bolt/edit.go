@@ -20,22 +20,12 @@ func (j *Journal) edit(ctx context.Context, bytes int, write edit) error {
 	it := item{Events: 1, Bytes: bytes, Value: submission{
 		batch: &journal.Batch{}, edit: write, done: func(_ journal.Result, err error) { done <- err },
 	}}
-	for {
-		room := make(chan struct{}, 1)
-		if !j.queue.Credit(it.Events, it.Bytes, func() { room <- struct{}{} }) {
-			select {
-			case <-room:
-			case <-ctx.Done():
-				return context.Cause(ctx)
-			}
-		}
-		err := j.queue.Put(it)
-		var full *commitqueue.FullError
-		if err == nil {
-			return <-done
-		}
-		if !errors.As(err, &full) {
-			return notTaken(err)
-		}
+	err := j.queue.PutWait(ctx, it)
+	switch {
+	case err == nil:
+		return <-done
+	case errors.Is(err, commitqueue.ErrClosed):
+		return notTaken(err)
 	}
+	return err
 }

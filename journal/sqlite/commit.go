@@ -106,6 +106,14 @@ func (c *committer) transact(items []item) error {
 		return typed("read heads", err)
 	}
 	for i := range items {
+		if edit := items[i].Value.edit; edit != nil {
+			if err := edit(c.ctx, s); err != nil {
+				s.undo(c.ctx)
+				return err
+			}
+			t.wrote = true
+			continue
+		}
 		o := &c.outcomes[i]
 		var fatal error
 		if o.result, o.err, fatal = t.decide(&items[i]); fatal != nil {

@@ -136,13 +136,18 @@ func (p publishing) Pending(ctx context.Context, q journal.PendingQuery) (page j
 	return page, err
 }
 
-// Settle runs between two groups of the committer.
+// Settle has the committer delete and move messages, so that it shares the sync
+// of a group.
 func (p publishing) Settle(ctx context.Context, token string, settled journal.Settlement) error {
 	if settled.IsEmpty() {
 		return p.journal.view(ctx, "settle messages", func(context.Context, *session) error { return nil })
 	}
+	size := 64 * (1 + len(settled.Published) + len(settled.Parked) + len(settled.Pending))
+	for i := range settled.Parked {
+		size += len(settled.Parked[i].Reason)
+	}
 	lost := false
-	err := p.journal.write(ctx, "settle messages", func(ctx context.Context, s *session) error {
+	err := p.journal.edit(ctx, "settle messages", size, func(ctx context.Context, s *session) error {
 		lost = false
 		const held = `EXISTS (SELECT 1 FROM outbox_leases l WHERE l.token = ? AND l.until > ? AND slot >= l.first AND slot < l.last)`
 		now := time.Now().UnixMicro()

@@ -2,7 +2,12 @@ package sqlite
 
 import (
 	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
 	"time"
+
+	driver "modernc.org/sqlite"
 )
 
 // SchemaVersion is what this program works with.
@@ -39,3 +44,33 @@ func (j *Journal) ExecOnWriter(ctx context.Context, query string) error {
 	_, err = s.row(ctx, query, nil, new(any))
 	return err
 }
+
+// HoldWriter keeps the committer from writing until release is called, once or
+// more often, and has its connection's commits counted from then on.
+func (j *Journal) HoldWriter(ctx context.Context, commits *atomic.Int64) (release func(), err error) {
+	s, err := j.writer.take(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err = s.connect(ctx); err == nil {
+		err = s.conn.Raw(func(conn any) error {
+			hooks, ok := conn.(driver.HookRegisterer)
+			if !ok {
+				return fmt.Errorf("%T has no hooks", conn)
+			}
+			hooks.RegisterCommitHook(func() int32 {
+				commits.Add(1)
+				return 0 // let it be
+			})
+			return nil
+		})
+	}
+	if err != nil {
+		j.writer.put(s)
+		return nil, err
+	}
+	return sync.OnceFunc(func() { j.writer.put(s) }), nil
+}
+
+// Submitted is how many batches and edits were queued so far.
+func (j *Journal) Submitted() uint64 { return j.queue.Numbered() }

@@ -32,10 +32,11 @@ type Journal struct {
 
 var _ journal.Journal = (*Journal)(nil)
 
-// submission is one submitted batch on its way.
+// submission is one submitted batch on its way, or an edit.
 type submission struct {
-	batch  *journal.Batch
-	hashes []int64 // of its receipts
+	batch  *journal.Batch // an empty one if edit is set
+	hashes []int64        // of its receipts
+	edit   edit           // what else than a batch is written; nil for a batch
 	done   func(journal.Result, error)
 }
 
