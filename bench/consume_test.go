@@ -16,9 +16,12 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	amqp "github.com/rabbitmq/amqp091-go"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/troupe-go/troupe/bench/internal/account"
 	"github.com/troupe-go/troupe/bus"
+	"github.com/troupe-go/troupe/bus/kafkabus"
 	"github.com/troupe-go/troupe/bus/natsbus"
 	"github.com/troupe-go/troupe/bus/pgbus"
 	"github.com/troupe-go/troupe/bus/rabbitbus"
@@ -45,6 +48,7 @@ var consumers = []struct {
 	{"pgbus", consumePostgres},
 	{"natsbus", consumeNATS},
 	{"rabbitbus", consumeRabbit},
+	{"kafkabus", consumeKafka},
 }
 
 type bareConsumer func(ctx context.Context, namespace string, handled func()) error
@@ -453,6 +457,71 @@ func consumeRabbit(b *testing.B) (func(string) (*bus.Bus, error), bareConsumer) 
 			return err
 		}
 		return ch.Close()
+	}
+}
+
+// --- Kafka
+
+// consumeKafka: the bare side polls as a member of the group, and marks what was
+// handled; the driver commits the marks as often as the bus does.
+func consumeKafka(b *testing.B) (func(string) (*bus.Bus, error), bareConsumer) {
+	b.Helper()
+	brokers := serverOf(b, "TROUPE_KAFKA_BROKERS")
+	connect := func(namespace string) (*bus.Bus, error) {
+		b.Cleanup(func() {
+			client, err := kgo.NewClient(kgo.SeedBrokers(brokers))
+			if err != nil {
+				b.Error(err)
+				return
+			}
+			defer client.Close()
+			_, err = kadm.NewClient(client).DeleteTopics(context.Background(), namespace+".evt."+consumedName, namespace+".again."+consumeGroup+".evt")
+			if err != nil {
+				b.Error(err)
+			}
+		})
+		return kafkabus.Connect(context.Background(), brokers, kafkabus.Options{Group: consumeGroup, Namespace: namespace, Logger: quiet})
+	}
+	return connect, func(ctx context.Context, namespace string, handled func()) error {
+		client, err := kgo.NewClient(kgo.SeedBrokers(brokers), kgo.ConsumerGroup(namespace+"."+consumeGroup+".evt"), kgo.ConsumeTopics(namespace+".evt."+consumedName),
+			kgo.AutoCommitMarks(), kgo.AutoCommitInterval(100*time.Millisecond), kgo.FetchMaxWait(500*time.Millisecond))
+		if err != nil {
+			return err
+		}
+		defer client.Close()
+		records := make(chan *kgo.Record, consumePrefetch)
+		workers := startBareWorkers(records, func(r *kgo.Record) error {
+			m := &bareMessage{name: strings.TrimPrefix(r.Topic, namespace+".evt.")}
+			for _, h := range r.Headers {
+				switch h.Key {
+				case bus.HeaderID:
+					m.id = string(h.Value)
+				case bus.HeaderContentType:
+					m.contentType = string(h.Value)
+				default:
+					if err := m.header(h.Key, string(h.Value)); err != nil {
+						return err
+					}
+				}
+			}
+			if err := m.handle(r.Value, handled); err != nil {
+				return err
+			}
+			client.MarkCommitRecords(r)
+			return nil
+		})
+		for ctx.Err() == nil && err == nil {
+			fetches := client.PollRecords(ctx, consumePrefetch)
+			if ctx.Err() == nil {
+				err = fetches.Err()
+			}
+			fetches.EachRecord(func(r *kgo.Record) { records <- r })
+		}
+		close(records)
+		if failed := workers.wait(); err == nil {
+			err = failed
+		}
+		return err
 	}
 }
 

@@ -92,7 +92,7 @@ func (d *Dispatcher) loop(ctx context.Context, w *work) error {
 		wait := d.opts.PollInterval
 		switch {
 		case ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // it was asked to end
 		case errors.Is(err, journal.ErrClosed), errors.Is(err, bus.ErrClosed):
 			return err
 		case err != nil:

@@ -9,8 +9,10 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/troupe-go/troupe/envelope"
 	"github.com/troupe-go/troupe/journal"
 	"github.com/troupe-go/troupe/journal/memory"
 	"github.com/troupe-go/troupe/outbox"
@@ -197,7 +199,9 @@ func TestOrderIsKeptWhileDispatchersComeAndGo(t *testing.T) {
 				random := rand.New(rand.NewPCG(seed, 2))
 				for i := range each {
 					for k := range keys {
-						store(t, j, event(fmt.Sprintf("%d-%d", k, i), fmt.Sprint(k)))
+						b := &journal.Batch{ID: journal.NewBatchID(), Messages: []envelope.Message{event(fmt.Sprintf("%d-%d", k, i), fmt.Sprint(k))}}
+						_, err := journal.Commit(t.Context(), j, b)
+						assert.NoError(t, err)
 					}
 					time.Sleep(time.Duration(random.IntN(500)) * time.Millisecond)
 				}

@@ -8,6 +8,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/troupe-go/troupe/bus"
+	"github.com/troupe-go/troupe/bus/internal/base"
 	"github.com/troupe-go/troupe/envelope"
 )
 
@@ -96,16 +97,7 @@ func decode(r *kgo.Record, kind envelope.Kind, name string) (envelope.Message, e
 	if key := string(r.Key); foreign && m.Key == "" && envelope.ValidateName("message key", key, envelope.MaxMessageIDBytes) == nil {
 		m.Key = key // a stranger's order is by the key of the record; a Rust service's is the id
 	}
-	if m.Source == (envelope.Stream{}) {
-		m.SourceVersion = 0 // a version of nothing
-	}
-	valid := m
-	if valid.ID == "" {
-		valid.ID = "none" // a Rust service may send without; whoever needs one says so
-	}
-	if err := valid.Validate(); err != nil {
-		note(fmt.Errorf("%w: %w", bus.ErrMalformed, err))
-	}
+	malformed = base.Received(&m, malformed)
 	return m, malformed
 }
 

@@ -84,7 +84,7 @@ func checkBrokers(brokers string) ([]string, error) {
 
 // ask does what needs the broker's answer, in bounded time.
 func (t *transport) ask(ctx context.Context, doing string, f func(context.Context) error) error {
-	if t.life.Err() != nil {
+	if t.life.Over() {
 		return bus.ErrClosed
 	}
 	if err := ctx.Err(); err != nil {
@@ -94,7 +94,7 @@ func (t *transport) ask(ctx context.Context, doing string, f func(context.Contex
 	defer cancel()
 	asking, closed := context.WithCancelCause(limited)
 	defer closed(nil)
-	stop := context.AfterFunc(t.life, func() { closed(bus.ErrClosed) })
+	stop := context.AfterFunc(t.life.Context(), func() { closed(bus.ErrClosed) })
 	defer stop()
 	err := f(asking)
 	switch {

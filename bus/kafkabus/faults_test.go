@@ -17,6 +17,7 @@ import (
 	"github.com/troupe-go/troupe/bus/kafkabus"
 	"github.com/troupe-go/troupe/envelope"
 	"github.com/troupe-go/troupe/internal/testenv"
+	"github.com/troupe-go/troupe/internal/testenv/buskit"
 )
 
 // TestBadOptions: what is wrong is said by name and value, before anything is
@@ -49,7 +50,7 @@ func TestBadOptions(t *testing.T) {
 // TestNobodyThere: a wrong address is unavailable, soon.
 func TestNobodyThere(t *testing.T) {
 	t.Parallel()
-	_, err := kafkabus.Connect(within(t, patience), fmt.Sprint("127.0.0.1:", testenv.FreePort(t)),
+	_, err := kafkabus.Connect(buskit.Ctx(t), fmt.Sprint("127.0.0.1:", testenv.FreePort(t)),
 		kafkabus.Options{Group: "g", Namespace: "app", ConnectTimeout: time.Second, Logger: quiet})
 	require.ErrorIs(t, err, bus.ErrUnavailable)
 }
@@ -61,7 +62,7 @@ func TestCredentialsAndPermissions(t *testing.T) {
 	port := testenv.FreePort(t)
 	server := testenv.StartService(t, "kafka", fmt.Sprint("SERVICES_KAFKA_SASL_PORT=", port))
 	_, admin := stranger(t, server.URL)
-	_, err := admin.CreateACLs(within(t, patience), kadm.NewACLs().Allow("User:user").AllowHosts("*").
+	_, err := admin.CreateACLs(buskit.Ctx(t), kadm.NewACLs().Allow("User:user").AllowHosts("*").
 		Topics("app.evt.open", "app.again").Operations(kadm.OpAll).ResourcePatternType(kadm.ACLPatternPrefixed))
 	require.NoError(t, err)
 
@@ -70,24 +71,24 @@ func TestCredentialsAndPermissions(t *testing.T) {
 		return []kgo.Opt{kgo.SASL(plain.Auth{User: user, Pass: password}.AsMechanism())}
 	}
 	opts := kafkabus.Options{Group: "g", Namespace: "app", Logger: quiet, Client: as("user", "wrong")}
-	_, err = kafkabus.Connect(within(t, patience), brokers, opts)
+	_, err = kafkabus.Connect(buskit.Ctx(t), brokers, opts)
 	require.ErrorIs(t, err, bus.ErrUnauthorized)
 	require.NotContains(t, err.Error(), "wrong", "the password")
 
 	opts.Client = as("user", "secret")
-	b, err := kafkabus.Connect(within(t, patience), brokers, opts)
+	b, err := kafkabus.Connect(buskit.Ctx(t), brokers, opts)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, b.Close()) })
-	errs := bus.PublishErrors(b.PublishBatch(within(t, patience), []envelope.Message{
+	errs := bus.PublishErrors(b.PublishBatch(buskit.Ctx(t), []envelope.Message{
 		event(t, "closed.happened", "a", 1), event(t, "open.happened", "b", 2),
 	}), 2)
 	require.ErrorIs(t, errs[0], bus.ErrRefused)
 	require.ErrorContains(t, errs[0], "app.evt.closed.happened")
 	require.NoError(t, errs[1])
 
-	_, err = b.Transport().Subscribe(within(t, patience), []string{"closed.happened"})
+	_, err = b.Transport().Subscribe(buskit.Ctx(t), []string{"closed.happened"})
 	require.ErrorIs(t, err, bus.ErrUnauthorized, "the topic")
-	err = b.Subscribe(within(t, patience), bus.NewHandlers().OnEvent("open.happened", (&seen{}).handle), bus.Idempotent())
+	err = b.Subscribe(buskit.Ctx(t), bus.NewHandlers().OnEvent("open.happened", (&seen{}).handle), bus.Idempotent())
 	require.ErrorIs(t, err, bus.ErrUnauthorized, "the group")
 	require.ErrorContains(t, err, "app.g.evt")
 }
@@ -95,14 +96,14 @@ func TestCredentialsAndPermissions(t *testing.T) {
 // TestNamesThatTopicsCannotHave are refused for good, and alone.
 func TestNamesThatTopicsCannotHave(t *testing.T) {
 	t.Parallel()
-	b := connect(t, brokers(t), kafkabus.Options{Group: "g", Namespace: namespace()})
+	b := connect(t, brokers(t), kafkabus.Options{Group: "g", Namespace: buskit.Namespace()})
 	for _, name := range []string{"order shipped", "größe", "a/b", strings.Repeat("x", 250)} {
-		errs := bus.PublishErrors(b.PublishBatch(within(t, patience), []envelope.Message{
+		errs := bus.PublishErrors(b.PublishBatch(buskit.Ctx(t), []envelope.Message{
 			event(t, name, "a", 1), event(t, "good", "b", 2),
 		}), 2)
 		require.ErrorIs(t, errs[0], bus.ErrRefused, name)
 		require.NoError(t, errs[1], name)
-		_, err := b.Transport().Subscribe(within(t, patience), []string{name})
+		_, err := b.Transport().Subscribe(buskit.Ctx(t), []string{name})
 		require.ErrorIs(t, err, bus.ErrInvalid, name)
 	}
 }
@@ -111,14 +112,14 @@ func TestNamesThatTopicsCannotHave(t *testing.T) {
 // nothing of its key is sent behind it, of other keys everything.
 func TestTopicsLimit(t *testing.T) {
 	t.Parallel()
-	ns := namespace()
+	ns := buskit.Namespace()
 	b := connect(t, brokers(t), kafkabus.Options{Group: "g", Namespace: ns})
 	client, admin := stranger(t, brokers(t))
-	_, err := admin.CreateTopic(within(t, patience), 1, 1, map[string]*string{"max.message.bytes": kadm.StringPtr("2000")}, ns+".evt.small")
+	_, err := admin.CreateTopic(buskit.Ctx(t), 1, 1, map[string]*string{"max.message.bytes": kadm.StringPtr("2000")}, ns+".evt.small")
 	require.NoError(t, err)
 	big := event(t, "small", "a", 2)
 	big.Data = make([]byte, 4000)
-	errs := bus.PublishErrors(b.PublishBatch(within(t, patience), []envelope.Message{
+	errs := bus.PublishErrors(b.PublishBatch(buskit.Ctx(t), []envelope.Message{
 		event(t, "small", "a", 1), big, event(t, "small", "a", 3), event(t, "other", "a", 4), event(t, "small", "b", 5),
 	}), 5)
 	require.NoError(t, errs[0])
@@ -129,7 +130,7 @@ func TestTopicsLimit(t *testing.T) {
 		require.False(t, bus.IsPermanent(behind))
 	}
 	require.NoError(t, errs[4])
-	ends, err := kadm.NewClient(client).ListEndOffsets(within(t, patience), ns+".evt.small")
+	ends, err := kadm.NewClient(client).ListEndOffsets(buskit.Ctx(t), ns+".evt.small")
 	require.NoError(t, err)
 	end, _ := ends.Lookup(ns+".evt.small", 0)
 	require.EqualValues(t, 2, end.Offset)
@@ -139,9 +140,9 @@ func TestTopicsLimit(t *testing.T) {
 // as it can be understood; its order is that of its own keys.
 func TestStrangersRecords(t *testing.T) {
 	t.Parallel()
-	ns := namespace()
+	ns := buskit.Namespace()
 	b := connect(t, brokers(t), kafkabus.Options{Group: "g", Namespace: ns, Partitions: 1})
-	s := subscribe(t, b, "thing.happened")
+	s := buskit.Subscribe(t, b, "thing.happened")
 	client, _ := stranger(t, brokers(t))
 	header := func(key, value string) kgo.RecordHeader {
 		return kgo.RecordHeader{Key: key, Value: []byte(value)}
@@ -154,9 +155,9 @@ func TestStrangersRecords(t *testing.T) {
 		{Value: []byte("x"), Headers: []kgo.RecordHeader{header("x-sourced-kind", "event"), header("x-sourced-id", "1"), header("x-sourced-id", "2")}},
 	} {
 		r.Topic = ns + ".evt.thing.happened"
-		require.NoError(t, client.ProduceSync(within(t, patience), r).FirstErr())
+		require.NoError(t, client.ProduceSync(buskit.Ctx(t), r).FirstErr())
 	}
-	got := take(t, s, 5)
+	got := buskit.Take(t, s, 5)
 	require.NoError(t, got[0].Malformed())
 	m := got[0].Message()
 	require.Equal(t, "customer 1", m.OrderingKey())
@@ -171,12 +172,12 @@ func TestStrangersRecords(t *testing.T) {
 	require.Equal(t, "2", got[4].Message().ID)
 
 	for _, d := range got[2:4] { // they can be set aside, seen and sent again
-		require.NoError(t, d.DeadLetter(within(t, patience), bus.Failure{Reason: "riddle", Attempts: 1, Time: time.Now()}))
+		require.NoError(t, d.DeadLetter(buskit.Ctx(t), bus.Failure{Reason: "riddle", Attempts: 1, Time: time.Now()}))
 	}
-	n, err := b.DeadLetters().ResendAll(within(t, patience), bus.DeadLetterFilter{})
+	n, err := b.DeadLetters().ResendAll(buskit.Ctx(t), bus.DeadLetterFilter{})
 	require.NoError(t, err)
 	require.Equal(t, 2, n)
-	for _, d := range take(t, s, 2) {
+	for _, d := range buskit.Take(t, s, 2) {
 		require.ErrorIs(t, d.Malformed(), bus.ErrMalformed)
 		require.True(t, d.Resent())
 		require.Equal(t, "thing.happened", d.Message().Name)
@@ -187,15 +188,15 @@ func TestStrangersRecords(t *testing.T) {
 // anew.
 func TestTopicIsMadeAgain(t *testing.T) {
 	t.Parallel()
-	ns := namespace()
+	ns := buskit.Namespace()
 	b := connect(t, brokers(t), kafkabus.Options{Group: "g", Namespace: ns, ConfirmTimeout: 2 * time.Second})
-	publish(t, b, event(t, "thing.happened", "a", 1))
+	buskit.Publish(t, b, event(t, "thing.happened", "a", 1))
 	_, admin := stranger(t, brokers(t))
-	_, err := admin.DeleteTopic(within(t, patience), ns+".evt.thing.happened")
+	_, err := admin.DeleteTopic(buskit.Ctx(t), ns+".evt.thing.happened")
 	require.NoError(t, err)
-	publishUntil(t, b, event(t, "thing.happened", "a", 2))
-	s := subscribe(t, b, "thing.happened")
-	require.Equal(t, "thing.happened-a-2", take(t, s, 1)[0].Message().ID)
+	buskit.PublishUntil(t, b, event(t, "thing.happened", "a", 2))
+	s := buskit.Subscribe(t, b, "thing.happened")
+	require.Equal(t, "thing.happened-a-2", buskit.Take(t, s, 1)[0].Message().ID)
 }
 
 // TestBrokerAway: while the broker hangs nothing is confirmed, and every call ends
@@ -203,19 +204,19 @@ func TestTopicIsMadeAgain(t *testing.T) {
 func TestBrokerAway(t *testing.T) {
 	t.Parallel()
 	server := testenv.StartService(t, "kafka")
-	b := connect(t, server.URL, kafkabus.Options{Group: "g", Namespace: namespace(), ConfirmTimeout: time.Second, SessionTimeout: 5 * time.Second})
+	b := connect(t, server.URL, kafkabus.Options{Group: "g", Namespace: buskit.Namespace(), ConfirmTimeout: time.Second, SessionTimeout: 5 * time.Second})
 	var got seen
 	end := run(t, b, bus.NewHandlers().OnEvent("counted", got.handle), bus.Idempotent())
-	publishUntil(t, b, event(t, "counted", "a", 0))
+	buskit.PublishUntil(t, b, event(t, "counted", "a", 0))
 	until(t, "the first is handled", func() bool { return got.count("counted-a-0") > 0 })
 
 	server.Freeze()
 	begin := time.Now()
-	err := b.PublishBatch(within(t, patience), []envelope.Message{event(t, "counted", "a", 1), event(t, "counted", "b", 1)})
+	err := b.PublishBatch(buskit.Ctx(t), []envelope.Message{event(t, "counted", "a", 1), event(t, "counted", "b", 1)})
 	for _, err := range bus.PublishErrors(err, 2) {
 		require.ErrorIs(t, err, bus.ErrUnavailable)
 	}
-	for _, err := range b.DeadLetters().List(within(t, patience), bus.DeadLetterFilter{}) {
+	for _, err := range b.DeadLetters().List(buskit.Ctx(t), bus.DeadLetterFilter{}) {
 		require.ErrorIs(t, err, bus.ErrUnavailable)
 	}
 	require.Less(t, time.Since(begin), 20*time.Second, "calls end when ConfirmTimeout is over")
@@ -225,7 +226,7 @@ func TestBrokerAway(t *testing.T) {
 	server.Thaw()
 
 	for n := 1; n < 5; n++ {
-		publishUntil(t, b, event(t, "counted", "a", n))
+		buskit.PublishUntil(t, b, event(t, "counted", "a", n))
 	}
 	until(t, "all are handled", func() bool { return got.count("counted-a-4") > 0 })
 	end()
@@ -244,7 +245,7 @@ func TestBrokerAway(t *testing.T) {
 // are handled, and a replica that takes over handles only the one.
 func TestWhatIsSettledStaysSo(t *testing.T) {
 	t.Parallel()
-	ns := namespace()
+	ns := buskit.Namespace()
 	opts := kafkabus.Options{Group: "g", Namespace: ns, Partitions: 1}
 	b := connect(t, brokers(t), opts)
 	var healed atomic.Bool
@@ -260,13 +261,13 @@ func TestWhatIsSettledStaysSo(t *testing.T) {
 	for n := range 100 {
 		all = append(all, event(t, "thing.happened", fmt.Sprint("good-", n%7), n))
 	}
-	publish(t, b, all...)
+	buskit.Publish(t, b, all...)
 	until(t, "the others are handled", func() bool { return len(got.all()) == 100 })
 	end()
 
 	healed.Store(true)
 	end = run(t, connect(t, brokers(t), opts), handlers, bus.Idempotent())
-	publish(t, b, event(t, "thing.happened", "last", 0))
+	buskit.Publish(t, b, event(t, "thing.happened", "last", 0))
 	until(t, "the one is handled", func() bool { return got.count("thing.happened-bad-0") == 1 && got.count("thing.happened-last-0") == 1 })
 	end()
 	require.Len(t, got.all(), 102, "nothing twice")

@@ -12,6 +12,7 @@ import (
 	"github.com/troupe-go/troupe/bus"
 	"github.com/troupe-go/troupe/bus/kafkabus"
 	"github.com/troupe-go/troupe/envelope"
+	"github.com/troupe-go/troupe/internal/testenv/buskit"
 )
 
 // busy is what replicas of a group are at, and fails if two are at one message.
@@ -56,7 +57,7 @@ func TestHandOver(t *testing.T) {
 	for name, opts := range map[string]kafkabus.Options{"cooperative": {}, "compat": {Compat: true}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			opts.Group, opts.Namespace, opts.Partitions = "g", namespace(), 4
+			opts.Group, opts.Namespace, opts.Partitions = "g", buskit.Namespace(), 4
 			b := connect(t, brokers(t), opts)
 			world := &busy{t: t, now: map[string]string{}, got: map[string]int{}}
 			handlers := func(replica string) *bus.Handlers {
@@ -68,7 +69,7 @@ func TestHandOver(t *testing.T) {
 					all = append(all, event(t, "work.began", fmt.Sprint("key-", key), n))
 				}
 			}
-			publish(t, b, all...)
+			buskit.Publish(t, b, all...)
 			var ends []func()
 			for n := range 3 {
 				ends = append(ends, run(t, connect(t, brokers(t), opts), handlers(fmt.Sprint("replica-", n)), bus.Idempotent()))
@@ -89,7 +90,7 @@ func TestHandOver(t *testing.T) {
 // its partition from a replica that begins.
 func TestHandOverEnds(t *testing.T) {
 	t.Parallel()
-	opts := kafkabus.Options{Group: "g", Namespace: namespace(), Partitions: 1, HandOver: 200 * time.Millisecond, Compat: true}
+	opts := kafkabus.Options{Group: "g", Namespace: buskit.Namespace(), Partitions: 1, HandOver: 200 * time.Millisecond, Compat: true}
 	first, second := connect(t, brokers(t), opts), connect(t, brokers(t), opts)
 	begun, goOn := make(chan struct{}, 10), make(chan struct{})
 	end := run(t, first, bus.NewHandlers().OnEvent("work.began", func(context.Context, *envelope.Message) error {
@@ -97,7 +98,7 @@ func TestHandOverEnds(t *testing.T) {
 		<-goOn
 		return nil
 	}), bus.Idempotent())
-	publish(t, first, event(t, "work.began", "a", 1))
+	buskit.Publish(t, first, event(t, "work.began", "a", 1))
 	<-begun
 	var got seen
 	quickly := bus.NewHandlers().OnEvent("work.began", got.handle)
@@ -118,7 +119,7 @@ func TestHandOverEnds(t *testing.T) {
 func lastOwner(t testing.TB, opts kafkabus.Options) (string, bool) {
 	t.Helper()
 	_, admin := stranger(t, brokers(t))
-	groups, err := admin.DescribeGroups(within(t, patience), opts.Namespace+".g.evt")
+	groups, err := admin.DescribeGroups(buskit.Ctx(t), opts.Namespace+".g.evt")
 	require.NoError(t, err)
 	group := groups[opts.Namespace+".g.evt"]
 	if group.State != "Stable" || len(group.Members) != 2 {

@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/troupe-go/troupe/bus/kafkabus"
+	"github.com/troupe-go/troupe/internal/testenv/buskit"
 )
 
 // joining is how a member asks to join a group.
@@ -65,10 +66,10 @@ func recordedJoins(t testing.TB) (all []joining) {
 // topics, and a protocol that it offers.
 func TestJoinsTheRustServicesGroup(t *testing.T) {
 	t.Parallel()
-	ns := namespace()
+	ns := buskit.Namespace()
 	b := connect(t, brokers(t), kafkabus.Options{Group: "rust", Namespace: ns, Compat: true})
-	subscribe(t, b, "order.shipped")
-	commands, err := b.Transport().Listen(within(t, patience), []string{"order.ship"})
+	buskit.Subscribe(t, b, "order.shipped")
+	commands, err := b.Transport().Listen(buskit.Ctx(t), []string{"order.ship"})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, commands.Close(context.Background())) })
 
@@ -77,7 +78,7 @@ func TestJoinsTheRustServicesGroup(t *testing.T) {
 		rename := func(name string) string { return ns + strings.TrimPrefix(name, "rust-app.v1") }
 		var ours kadm.DescribedGroup
 		until(t, "it has joined for all topics", func() bool { // it joins anew as it finds them
-			all, err := admin.DescribeGroups(within(t, patience), rename(theirs.group))
+			all, err := admin.DescribeGroups(buskit.Ctx(t), rename(theirs.group))
 			require.NoError(t, err)
 			ours = all[rename(theirs.group)]
 			if ours.State != "Stable" || len(ours.Members) != 1 {

@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/troupe-go/troupe/bus"
+	"github.com/troupe-go/troupe/bus/internal/base"
 	"github.com/troupe-go/troupe/envelope"
 )
 
@@ -35,9 +36,8 @@ func Connect(ctx context.Context, brokers string, opts Options) (*bus.Bus, error
 	}
 	t := &transport{
 		opts: o, names: names{o.Namespace}, seeds: seeds, features: o.features(),
-		topics: map[string]*topic{}, sources: map[*source]struct{}{},
+		topics: map[string]*topic{}, life: base.NewLife[*source](ctx),
 	}
-	t.life, t.end = context.WithCancel(context.WithoutCancel(ctx))
 	t.client, err = t.newClient(
 		kgo.RequiredAcks(kgo.AllISRAcks()),
 		kgo.ProducerLinger(0), // a call waits for its own messages only, which are sent at once
@@ -105,13 +105,10 @@ type transport struct {
 	admin    *kadm.Client
 	dead     deadLetters
 
-	life context.Context // ends with Close
-	end  context.CancelFunc
+	life *base.Life[*source]
 
-	mu      sync.Mutex
-	closed  bool
-	sources map[*source]struct{}
-	topics  map[string]*topic // that are known to be there
+	mu     sync.Mutex
+	topics map[string]*topic // that are known to be there
 }
 
 var _ bus.Transport = (*transport)(nil)
@@ -122,31 +119,11 @@ func (t *transport) Group() string { return t.names.fullGroup(t.opts.Group) }
 
 func (t *transport) DeadLetters() bus.DeadLetters { return &t.dead }
 
-// closePatience is how long the broker has to answer at the end. It needs a few
-// round trips; one that is frozen would take for ever.
-const closePatience = 2 * time.Second
-
 // Close ends the sources, then the connections.
 func (t *transport) Close() error {
-	t.mu.Lock()
-	if t.closed {
-		t.mu.Unlock()
+	if !t.life.Close() {
 		return nil
 	}
-	t.closed = true
-	sources := make([]*source, 0, len(t.sources))
-	for s := range t.sources {
-		sources = append(sources, s)
-	}
-	t.mu.Unlock()
-	ctx, cancel := context.WithTimeout(context.Background(), closePatience)
-	defer cancel()
-	var ending sync.WaitGroup
-	for _, s := range sources {
-		ending.Go(func() { _ = s.Close(ctx) }) // what could not be committed comes again
-	}
-	ending.Wait()
-	t.end()
 	t.dead.close()
 	t.client.Close()
 	return nil
@@ -179,13 +156,7 @@ func (t *transport) source(ctx context.Context, kind envelope.Kind, names []stri
 	if err != nil {
 		return nil, err
 	}
-	t.mu.Lock()
-	closed := t.closed
-	if !closed {
-		t.sources[s] = struct{}{}
-	}
-	t.mu.Unlock()
-	if closed {
+	if !t.life.Adopt(s) {
 		_ = s.Close(ctx) // it has nothing
 		return nil, bus.ErrClosed
 	}

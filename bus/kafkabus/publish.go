@@ -29,7 +29,7 @@ func (t *transport) PublishBatch(ctx context.Context, messages []envelope.Messag
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if t.life.Err() != nil {
+	if t.life.Over() {
 		return bus.ErrClosed
 	}
 	parcels := make([]*parcel, len(messages))
@@ -152,7 +152,7 @@ func (t *transport) produce(ctx context.Context, round []*parcel, failed map[str
 	defer cancel()
 	sending, closed := context.WithCancelCause(limited)
 	defer closed(nil)
-	stop := context.AfterFunc(t.life, func() { closed(bus.ErrClosed) })
+	stop := context.AfterFunc(t.life.Context(), func() { closed(bus.ErrClosed) })
 	defer stop()
 
 	var mu sync.Mutex

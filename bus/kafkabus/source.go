@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/troupe-go/troupe/bus"
+	"github.com/troupe-go/troupe/bus/internal/base"
 	"github.com/troupe-go/troupe/envelope"
 )
 
@@ -54,7 +55,7 @@ func newSource(t *transport, kind envelope.Kind, topics []string) (*source, erro
 		t: t, kind: kind, prefix: t.names.prefix(kind), again: t.names.again(t.opts.Group, kind),
 		arrived: make(chan struct{}, 1), committing: make(chan struct{}, 1), partitions: map[string]map[int32]*assignment{},
 	}
-	s.life, s.end = context.WithCancel(t.life)
+	s.life, s.end = context.WithCancel(t.life.Context())
 	s.handedOver.L = &s.mu
 	balancer := kgo.CooperativeStickyBalancer()
 	if t.opts.Compat {
@@ -214,7 +215,7 @@ const forever = time.Hour
 // wakeLate puts what is due again before what has just come, and says how long the
 // next takes. s.mu is held.
 func (s *source) wakeLate() time.Duration {
-	n, wait := 0, time.Duration(forever)
+	n, wait := 0, forever
 	for now := time.Now(); n < len(s.late); n++ {
 		if wait = s.late[n].due.Sub(now); wait > 0 {
 			break
@@ -301,7 +302,7 @@ func (s *source) revoked(_ context.Context, client *kgo.Client, partitions map[s
 		a.gone = true
 	}
 	if s.closed {
-		limit = closePatience
+		limit = base.ClosePatience
 	}
 	s.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
@@ -331,11 +332,9 @@ func (s *source) Close(ctx context.Context) error {
 	s.end()
 	s.handedOver.Broadcast()
 	s.mu.Unlock()
-	s.t.mu.Lock()
-	delete(s.t.sources, s)
-	s.t.mu.Unlock()
+	s.t.life.Forget(s)
 	s.ended.Wait() // poll and commitSometimes know
-	ctx, cancel := context.WithTimeoutCause(ctx, closePatience, errNoAnswer)
+	ctx, cancel := context.WithTimeoutCause(ctx, base.ClosePatience, errNoAnswer)
 	defer cancel()
 	err := s.commit(ctx, s.client, s.dirty())
 	s.client.AllowRebalance()

@@ -16,6 +16,7 @@ import (
 	"github.com/troupe-go/troupe/bus"
 	"github.com/troupe-go/troupe/bus/kafkabus"
 	"github.com/troupe-go/troupe/envelope"
+	"github.com/troupe-go/troupe/internal/testenv/buskit"
 )
 
 // recorded reads the records of a file in testdata.
@@ -57,16 +58,16 @@ func recorded(t testing.TB, name string) (all []*kgo.Record) {
 // it says.
 func TestRustRecordsAreRead(t *testing.T) {
 	t.Parallel()
-	ns := namespace()
+	ns := buskit.Namespace()
 	b := connect(t, brokers(t), kafkabus.Options{Group: "g", Namespace: ns, Partitions: 1})
-	events := subscribe(t, b, "order.shipped")
-	commands, err := b.Transport().Listen(within(t, patience), []string{"order.ship"})
+	events := buskit.Subscribe(t, b, "order.shipped")
+	commands, err := b.Transport().Listen(buskit.Ctx(t), []string{"order.ship"})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, commands.Close(context.Background())) })
 	client, _ := stranger(t, brokers(t))
 	for _, r := range recorded(t, "rust-1.5.0-send.kafka") {
 		r.Topic = ns + strings.TrimPrefix(r.Topic, "rust-app.v1")
-		require.NoError(t, client.ProduceSync(within(t, patience), r).FirstErr())
+		require.NoError(t, client.ProduceSync(buskit.Ctx(t), r).FirstErr())
 	}
 	order := envelope.Message{
 		Codec: "json", Source: envelope.Stream{Type: "order", ID: "order-1"}, SourceVersion: 7,
@@ -78,7 +79,7 @@ func TestRustRecordsAreRead(t *testing.T) {
 	event.ID, event.Kind, event.Name = "order-1:order.shipped:7", envelope.KindEvent, "order.shipped"
 	bare := envelope.Message{Kind: envelope.KindCommand, Name: "order.ship", Data: []byte(`{"order":"order-1"}`)}
 	bareEvent := envelope.Message{Kind: envelope.KindEvent, Name: "order.shipped", Data: []byte(`{"order":"order-2"}`)}
-	for i, d := range slices.Concat(take(t, commands, 2), take(t, events, 2)) {
+	for i, d := range slices.Concat(buskit.Take(t, commands, 2), buskit.Take(t, events, 2)) {
 		require.NoError(t, d.Malformed())
 		m := *d.Message()
 		require.False(t, m.Time.IsZero(), "when the record was written")
@@ -92,7 +93,7 @@ func TestRustRecordsAreRead(t *testing.T) {
 // same topic. The key differs, on purpose: theirs is the id, ours keeps order.
 func TestRustRecordsAreReproduced(t *testing.T) {
 	t.Parallel()
-	ns := namespace()
+	ns := buskit.Namespace()
 	b := connect(t, brokers(t), kafkabus.Options{Group: "g", Namespace: ns, Partitions: 1})
 	for _, theirs := range recorded(t, "rust-1.5.0-send.kafka") {
 		kind, name := envelope.KindEvent, strings.TrimPrefix(theirs.Topic, "rust-app.v1.evt.")
@@ -112,10 +113,10 @@ func TestRustRecordsAreReproduced(t *testing.T) {
 		if m.ID == "" {
 			continue // ours have one
 		}
-		publish(t, b, m)
+		buskit.Publish(t, b, m)
 		topic := ns + strings.TrimPrefix(theirs.Topic, "rust-app.v1")
 		client, _ := stranger(t, brokers(t), kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
-		fetches := client.PollFetches(within(t, patience))
+		fetches := client.PollFetches(buskit.Ctx(t))
 		require.NoError(t, fetches.Err())
 		ours := fetches.Records()[0]
 		require.Equal(t, topic, ours.Topic)

@@ -2,10 +2,7 @@ package kafkabus_test
 
 import (
 	"context"
-	"crypto/rand"
-	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -16,40 +13,14 @@ import (
 
 	"github.com/troupe-go/troupe/bus"
 	"github.com/troupe-go/troupe/envelope"
+	"github.com/troupe-go/troupe/internal/testenv/buskit"
 )
-
-// patience is how long a test waits for what must happen.
-const patience = time.Minute
-
-func namespace() string { return "k" + strings.ToLower(rand.Text()[:10]) }
-
-func within(t testing.TB, d time.Duration) context.Context {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), d)
-	t.Cleanup(cancel)
-	return ctx
-}
 
 func event(t testing.TB, name, key string, n int) envelope.Message {
 	t.Helper()
 	m, err := bus.NewEvent(name, n, bus.WithID(fmt.Sprintf("%s-%s-%d", name, key, n)), bus.WithKey(key))
 	require.NoError(t, err)
 	return m
-}
-
-func publish(t testing.TB, b *bus.Bus, messages ...envelope.Message) {
-	t.Helper()
-	require.NoError(t, b.PublishBatch(within(t, patience), messages))
-}
-
-// publishUntil publishes until the broker takes it.
-func publishUntil(t testing.TB, b *bus.Bus, m envelope.Message) {
-	t.Helper()
-	until(t, "it is published", func() bool {
-		err := b.PublishBatch(within(t, patience), []envelope.Message{m})
-		require.False(t, bus.IsPermanent(err), "%v", err)
-		return err == nil
-	})
 }
 
 // run runs b in the background; end stops it and waits.
@@ -72,7 +43,7 @@ func run(t testing.TB, b *bus.Bus, handlers bus.Router, opts bus.RunOptions) (en
 
 func until(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	require.Eventually(t, ok, patience, 5*time.Millisecond, what)
+	require.Eventually(t, ok, buskit.Patience, 5*time.Millisecond, what)
 }
 
 // seen is what handlers saw.
@@ -101,31 +72,6 @@ func (s *seen) count(id string) (n int) {
 		}
 	}
 	return n
-}
-
-// subscribe opens a source, which is closed at the end.
-func subscribe(t testing.TB, b *bus.Bus, names ...string) bus.Source {
-	t.Helper()
-	s, err := b.Transport().Subscribe(within(t, patience), names)
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = s.Close(context.Background()) }) // the broker may be away
-	return s
-}
-
-// take receives n deliveries, however often the broker is away meanwhile.
-func take(t testing.TB, s bus.Source, n int) []bus.Delivery {
-	t.Helper()
-	ctx := within(t, patience)
-	var all []bus.Delivery
-	for len(all) < n {
-		some, err := s.Receive(ctx, n-len(all))
-		if errors.Is(err, bus.ErrUnavailable) {
-			continue
-		}
-		require.NoError(t, err)
-		all = append(all, some...)
-	}
-	return all
 }
 
 // stranger is a client without the package under test.

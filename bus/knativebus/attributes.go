@@ -116,7 +116,7 @@ func plainName(name string) bool {
 // noncharacter of Unicode elsewhere than in the user's metadata.
 func Attributes(m *envelope.Message, source string) (map[string]string, error) {
 	refuse := func(what, value, why string) error {
-		return fmt.Errorf("knativebus: %w: message %q: %v", bus.ErrRefused, m.ID, envelope.Invalid(what, value, why))
+		return fmt.Errorf("knativebus: %w: message %q: %s", bus.ErrRefused, m.ID, envelope.Invalid(what, value, why).Error())
 	}
 	if why := typeFault(m.Name); why != "" {
 		return nil, refuse("name", m.Name, why)

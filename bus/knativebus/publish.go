@@ -116,8 +116,8 @@ func (t *transport) posting(m *envelope.Message) (*posting, error) {
 	p := &posting{message: m, broker: EventsBroker(t.opts.Service)}
 	if m.Kind == envelope.KindCommand {
 		if why := labelFault(m.Destination, maxService); why != "" {
-			return nil, fmt.Errorf("knativebus: %w: command %q: %v (say which service it is for with bus.To)",
-				bus.ErrRefused, m.ID, envelope.Invalid("destination", m.Destination, why))
+			return nil, fmt.Errorf("knativebus: %w: command %q: %s (say which service it is for with bus.To)",
+				bus.ErrRefused, m.ID, envelope.Invalid("destination", m.Destination, why).Error())
 		}
 		p.broker = CommandsBroker(m.Destination)
 	}
@@ -164,7 +164,7 @@ func (t *transport) post(ctx context.Context, p *posting) error {
 	default:
 		return fmt.Errorf("knativebus: %w: broker %q: %w", bus.ErrUnavailable, p.broker, err)
 	}
-	defer answer.Body.Close()
+	defer func() { _ = answer.Body.Close() }() // it was only read
 	said := make([]byte, maxSaidBytes)
 	n, err := io.ReadFull(answer.Body, said)
 	if err == nil {

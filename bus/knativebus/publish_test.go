@@ -85,7 +85,7 @@ func TestStatuses(t *testing.T) {
 		for _, sentinel := range []error{bus.ErrRefused, bus.ErrUnavailable, bus.ErrUnauthorized, bus.ErrUnroutable, bus.ErrInvalid} {
 			wanted := false
 			for _, w := range want {
-				wanted = wanted || w == sentinel
+				wanted = wanted || errors.Is(w, sentinel)
 			}
 			require.Equal(t, wanted, errors.Is(err, sentinel), "%d: %v", status, sentinel)
 		}

@@ -24,7 +24,7 @@ func FuzzDecode(f *testing.F) {
 		"NATS/1.0 503 x\r\n\r\n",
 		"NATS/1.0\r\nNats-Msg-Id: 1\r\nX-Sourced-Kind: event\r\ntenant: a\r\n\r\n",
 		"NATS/1.0\r\nX-Sourced-Kind: query\r\nx-sourced-source-sequence: -1\r\nx-sourced-time: now\r\n\r\n",
-		"NATS/1.0\r\nnats-rollup: all\r\nContent-Type: a\r\ncontent-type: b\r\nk:\r\nk: \x01\r\n\r\n",
+		"NATS/1.0\r\nnats-rollup: all\r\nContent-Type: a\r\ncontent-type: b\r\nk:\r\nK: \x01\r\n\r\n",
 		"NATS/1.0\r\nX-Sourced-Id: 7\r\nNats-Msg-Id: S_DEAD.1.2\r\nX-SOURCED-TIME: 2026-01-02T03:04:05Z\r\nx-sourced-dead-reason: r\r\nx-sourced-dead-attempts: many\r\n\r\n",
 		"NATS/1.0\r\nx-sourced-source-aggregate-id: 1\r\nx-sourced-source-aggregate-type: t\r\nx-sourced-source-sequence: 18446744073709551615\r\n\r\n",
 	} {

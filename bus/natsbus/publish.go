@@ -107,12 +107,11 @@ func (t *transport) publishOnce(ctx context.Context, parcels []*parcel) []error 
 		done++
 	}
 	for i, p := range parcels {
-		for errs[i] = errNoSlot; errs[i] == errNoSlot && done < i; {
-			if errs[i] = t.trySlot(); errs[i] != nil {
-				settle()
-			}
+		got := t.trySlot()
+		for ; !got && done < i; got = t.trySlot() {
+			settle()
 		}
-		if errs[i] == errNoSlot {
+		if !got {
 			errs[i] = t.slot(limited)
 		}
 		if errs[i] != nil {
@@ -128,15 +127,12 @@ func (t *transport) publishOnce(ctx context.Context, parcels []*parcel) []error 
 	return errs
 }
 
-// errNoSlot says that all slots are taken.
-var errNoSlot = errors.New("no slot")
-
-func (t *transport) trySlot() error {
+func (t *transport) trySlot() bool {
 	select {
 	case t.slots <- struct{}{}:
-		return nil
+		return true
 	default:
-		return errNoSlot
+		return false
 	}
 }
 

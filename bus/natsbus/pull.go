@@ -140,7 +140,7 @@ func (p *pull) arrived(m *nats.Msg) {
 		p.takeOver()
 	}
 	if p.stray(d) {
-		_ = d.tell(backAfter(min(time.Duration(d.attempt), 30) * time.Second)) // of a lost connection: it comes again
+		_ = d.tell(backAfter(time.Duration(min(d.attempt, 30)) * time.Second)) // of a lost connection: it comes again
 		return
 	}
 	if p.taking {

@@ -24,7 +24,7 @@ type statements struct {
 	claim, ack, again, renew   string
 	release, bury              string
 	subscribe, acquire, keep   string
-	leave, deferred            string
+	leave                      string
 	readPending, keys          string
 	top, readLog               string
 	deferRows, buryEvent       string

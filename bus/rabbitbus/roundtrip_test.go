@@ -74,7 +74,7 @@ func TestStrangersMessages(t *testing.T) {
 			require.Equal(t, []any{"x", int32(1)}, raw.Headers["list"])
 			require.Equal(t, int32(7), raw.Headers["number"])
 			require.Equal(t, []any{"utf-8", "c-1", "r", "t", "a", uint8(3)}, []any{raw.ContentEncoding, raw.CorrelationId, raw.ReplyTo, raw.Type, raw.AppId, raw.Priority})
-			require.Equal(t, uint8(amqp.Persistent), raw.DeliveryMode)
+			require.Equal(t, amqp.Persistent, raw.DeliveryMode)
 			require.NotContains(t, raw.Headers, "CC", "it is not routed elsewhere again")
 			require.NotContains(t, raw.Headers, "x-sourced-dead-reason")
 		})

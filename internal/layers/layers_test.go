@@ -46,7 +46,7 @@ var rules = []rule{
 	{"bus/bustest", []string{"bus", "envelope", "github.com/stretchr/testify/..."}, "a suite knows no transport"},
 	{"bus/internal/base", []string{"bus", "envelope"}, "for transports, and of none"},
 	{"bus/membus", []string{"bus", "envelope"}, "a transport knows its contract, and no sibling"},
-	{"bus/kafkabus", []string{"bus", "envelope", "github.com/twmb/franz-go/pkg/kadm", "github.com/twmb/franz-go/pkg/kerr", "github.com/twmb/franz-go/pkg/kgo", "github.com/twmb/franz-go/pkg/kmsg"}, "a transport knows its contract and its driver, and no sibling"},
+	{"bus/kafkabus", []string{"bus", "bus/internal/base", "envelope", "github.com/twmb/franz-go/pkg/kadm", "github.com/twmb/franz-go/pkg/kerr", "github.com/twmb/franz-go/pkg/kgo", "github.com/twmb/franz-go/pkg/kmsg"}, "a transport knows its contract and its driver, and no sibling"},
 	{"bus/natsbus", []string{"bus", "bus/internal/base", "envelope", "github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream"}, "a transport knows its contract and its driver, and no sibling"},
 	{"bus/pgbus", []string{"bus", "envelope", "migrations", "internal/pgschema", "github.com/jackc/pgx/v5", "github.com/jackc/pgx/v5/..."}, "a transport knows its contract and its driver, and no sibling"},
 	{"bus/rabbitbus", []string{"bus", "bus/internal/base", "envelope", "github.com/rabbitmq/amqp091-go"}, "a transport knows its contract and its driver, and no sibling"},

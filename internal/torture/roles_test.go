@@ -177,7 +177,7 @@ func consume() error {
 	opts.Logger = quiet
 	opts.MaxBackoff = time.Second
 	handlers := bus.NewHandlers().OnEvent("emitted", bus.Typed(nil, func(ctx context.Context, e emit, m *envelope.Message) error {
-		_, err := cmdNote.Ask(ctx, hosted, note{ID: e.ID, N: e.N})
+		_, err := cmdNote.Ask(ctx, hosted, note(e))
 		return err
 	}))
 	for {

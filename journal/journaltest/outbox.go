@@ -21,24 +21,24 @@ var outboxCases = []Case{
 			return
 		}
 		w.must(newBatch(events(stream("s"), 0, 1), message("a", "k"), message("b", "k"), message("c", "l")))
-		w.leases("d", journal.AllSlots)
+		w.leases(journal.AllSlots)
 		all := w.pending(journal.PendingQuery{}).Messages
 		require.Equal(w, []string{"a", "b", "c"}, ids(all))
-		w.settles("d", all[0], all[2])
+		w.settles(all[0], all[2])
 		w.inEveryLife(func() {
 			w.outboxHolds("b")
 			require.Equal(w, []string{"b"}, ids(w.pending(journal.PendingQuery{}).Messages))
 		})
-		w.leases("d", journal.AllSlots)
-		w.settles("d", all[0]) // again, by one that did not hear the answer
+		w.leases(journal.AllSlots)
+		w.settles(all[0]) // again, by one that did not hear the answer
 		w.must(newBatch(message("a", "k")))
 		w.inEveryLife(func() {
 			got := w.pending(journal.PendingQuery{}).Messages
 			require.Equal(w, []string{"b", "a"}, ids(got), "the id of a published message is free")
 			require.Greater(w, got[1].Position, all[2].Position, "no position is given out twice")
 		})
-		w.leases("d", journal.AllSlots)
-		w.settles("d", w.pending(journal.PendingQuery{}).Messages...)
+		w.leases(journal.AllSlots)
+		w.settles(w.pending(journal.PendingQuery{}).Messages...)
 		w.must(newBatch(message("z", "k")))
 		w.inEveryLife(func() {
 			w.outboxHolds("z")
@@ -54,8 +54,8 @@ var outboxCases = []Case{
 		for _, b := range []*journal.Batch{alone, event} {
 			w.must(b)
 		}
-		w.leases("d", journal.AllSlots)
-		w.settles("d", w.pending(journal.PendingQuery{}).Messages...)
+		w.leases(journal.AllSlots)
+		w.settles(w.pending(journal.PendingQuery{}).Messages...)
 		again := func() {
 			for _, b := range []*journal.Batch{alone, event} {
 				repeated := *b
@@ -131,7 +131,7 @@ var outboxCases = []Case{
 		lost("nobody", published(all...))
 		require.NotEqual(w, all[0].Slot, all[2].Slot, "choose other keys")
 		k := journal.SlotRange{From: all[0].Slot, To: all[0].Slot + 1}
-		w.leases("d", k)
+		w.leases(k)
 		lost("other", published(all...))
 		w.outboxHolds("a", "b", "c")
 		lost("d", published(all[0], all[2])) // it has one of the two
@@ -233,10 +233,10 @@ var outboxCases = []Case{
 			return
 		}
 		w.must(newBatch(events(stream("s"), 0, 1), message("a", "k"), message("b", "k"), message("c", "l"), message("d", "m")))
-		w.leases("d", journal.AllSlots)
+		w.leases(journal.AllSlots)
 		all := w.outbox(0, 0)
 		first, behind := parked(all[0], "too\nlarge\x00", false), parked(all[1], "waits behind a", true)
-		w.settlement("d", journal.Settlement{
+		w.settlement(journal.Settlement{
 			Published: []uint64{all[2].Position}, Parked: []journal.Park{first, behind},
 		})
 		w.inEveryLife(func() {
@@ -249,7 +249,7 @@ var outboxCases = []Case{
 				sameMessage(w, all[i].Message, got[i].StoredMessage)
 				require.Equal(w, all[i].Position, got[i].Position)
 				require.Equal(w, want.Time.Truncate(time.Microsecond).UTC(), got[i].Time)
-				require.Equal(w, want.Parking.Reason, got[i].Reason)
+				require.Equal(w, want.Reason, got[i].Reason)
 				require.Equal(w, want.Attempts, got[i].Attempts)
 				require.Equal(w, want.Behind, got[i].Behind)
 				require.Equal(w, journal.OrderNone, got[i].Order)
@@ -279,16 +279,16 @@ var outboxCases = []Case{
 			require.Len(w, w.parked(journal.ParkedFilter{}), 2, "an order moves nothing")
 			w.outboxHolds("d")
 		})
-		w.leases("d", journal.AllSlots)
+		w.leases(journal.AllSlots)
 		first.Reason, first.Attempts = "again", 9
-		w.settlement("d", journal.Settlement{Parked: []journal.Park{first}})
+		w.settlement(journal.Settlement{Parked: []journal.Park{first}})
 		w.inEveryLife(func() {
 			got := w.parked(journal.ParkedFilter{ID: "a"})
 			require.Equal(w, []any{"again", 9, journal.OrderNone}, []any{got[0].Reason, got[0].Attempts, got[0].Order}, "a new reason takes the order back")
 		})
 		w.orders(journal.ParkedFilter{}, journal.OrderDiscard, 2)
-		w.leases("d", journal.AllSlots)
-		w.settles("d", all[0], all[1])
+		w.leases(journal.AllSlots)
+		w.settles(all[0], all[1])
 		w.inEveryLife(func() {
 			require.Empty(w, w.parked(journal.ParkedFilter{}))
 			w.outboxHolds("d")
@@ -302,12 +302,12 @@ var outboxCases = []Case{
 		}
 		w.must(newBatch(message("a", "k"), message("b", "k"), message("c", "l"), message("d", "k")))
 		all := w.outbox(0, 0)
-		w.leases("d", journal.AllSlots)
-		w.settlement("d", journal.Settlement{Parked: []journal.Park{parked(all[0], "why", false), parked(all[1], "", true)}})
+		w.leases(journal.AllSlots)
+		w.settlement(journal.Settlement{Parked: []journal.Park{parked(all[0], "why", false), parked(all[1], "", true)}})
 		w.orders(journal.ParkedFilter{}, journal.OrderRequeue, 2)
 		require.ErrorIs(w, w.j.Outbox().Settle(w.ctx, "other", journal.Settlement{Pending: []uint64{all[0].Position}}), journal.ErrLeaseLost)
 		require.Equal(w, journal.OutboxFigures{Pending: 2, Parked: 2}, w.figures())
-		w.settlement("d", journal.Settlement{Pending: []uint64{all[0].Position, all[1].Position, all[1].Position + 1000}, Published: []uint64{all[2].Position}})
+		w.settlement(journal.Settlement{Pending: []uint64{all[0].Position, all[1].Position, all[1].Position + 1000}, Published: []uint64{all[2].Position}})
 		w.inEveryLife(func() {
 			w.outboxHolds("a", "b", "d")
 			got := w.pending(journal.PendingQuery{}).Messages
@@ -316,10 +316,10 @@ var outboxCases = []Case{
 			require.Empty(w, w.parked(journal.ParkedFilter{}))
 			require.Equal(w, journal.OutboxFigures{Pending: 3}, w.figures())
 		})
-		w.leases("d", journal.AllSlots)
-		w.settlement("d", journal.Settlement{Parked: []journal.Park{parked(all[0], "again", false)}})
+		w.leases(journal.AllSlots)
+		w.settlement(journal.Settlement{Parked: []journal.Park{parked(all[0], "again", false)}})
 		require.Equal(w, journal.OrderNone, w.parked(journal.ParkedFilter{})[0].Order)
-		w.settles("d", all...)
+		w.settles(all...)
 		w.inEveryLife(func() { w.outboxHolds() })
 	}},
 	{"ManyMessagesAreParked", func(w *world) {
@@ -334,12 +334,12 @@ var outboxCases = []Case{
 			}
 			w.must(b)
 		}
-		w.leases("d", journal.AllSlots)
+		w.leases(journal.AllSlots)
 		var s journal.Settlement
 		for _, m := range w.outbox(0, 0) {
 			s.Parked = append(s.Parked, parked(m, "because", m.ID != "0"))
 		}
-		w.settlement("d", s)
+		w.settlement(s)
 		w.inEveryLife(func() {
 			got := w.parked(journal.ParkedFilter{})
 			require.Len(w, got, n)
@@ -359,7 +359,7 @@ var outboxCases = []Case{
 		// they got their positions in; and a dispatcher that goes on behind
 		// what is complete.
 		const writers, each = 8, 60
-		w.leases("d", journal.AllSlots)
+		w.leases(journal.AllSlots)
 		var writing sync.WaitGroup
 		for k := range writers {
 			writing.Go(func() {
@@ -379,7 +379,7 @@ var outboxCases = []Case{
 				next[m.Key]++
 				got++
 			}
-			w.settles("d", page.Messages...)
+			w.settles(page.Messages...)
 			if n := len(page.Messages); page.More {
 				floor = max(floor, min(page.Complete, page.Messages[n-1].Position))
 			} else {
@@ -425,10 +425,10 @@ var outboxCases = []Case{
 	}},
 }
 
-// leases gives slots to a dispatcher, for long.
-func (w *world) leases(token string, slots journal.SlotRange) {
+// leases gives slots to dispatcher "d", for long.
+func (w *world) leases(slots journal.SlotRange) {
 	w.Helper()
-	ok, err := w.j.Outbox().Lease(w.ctx, journal.OutboxLease{Token: token, Owner: token, Slots: slots}, time.Hour)
+	ok, err := w.j.Outbox().Lease(w.ctx, journal.OutboxLease{Token: "d", Owner: "d", Slots: slots}, time.Hour)
 	require.NoError(w, err)
 	require.True(w, ok, "slots %v are another's", slots)
 }
@@ -469,14 +469,15 @@ func parked(m envelope.StoredMessage, reason string, behind bool) journal.Park {
 	return journal.Park{Position: m.Position, Parking: journal.Parking{Reason: reason, Attempts: len(m.ID), Time: at(m.Position), Behind: behind}}
 }
 
-func (w *world) settles(token string, done ...envelope.StoredMessage) {
+func (w *world) settles(done ...envelope.StoredMessage) {
 	w.Helper()
-	w.settlement(token, published(done...))
+	w.settlement(published(done...))
 }
 
-func (w *world) settlement(token string, s journal.Settlement) {
+// settlement is of dispatcher "d".
+func (w *world) settlement(s journal.Settlement) {
 	w.Helper()
-	require.NoError(w, w.j.Outbox().Settle(w.ctx, token, s))
+	require.NoError(w, w.j.Outbox().Settle(w.ctx, "d", s))
 }
 
 func (w *world) parked(filter journal.ParkedFilter) (all []journal.ParkedMessage) {

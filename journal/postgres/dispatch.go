@@ -355,8 +355,8 @@ func scanParked(row pgx.CollectableRow) (m journal.ParkedMessage, err error) {
 		return m, fmt.Errorf("postgres: %T is no row", row)
 	}
 	var order int16
-	err = scanMessage(rows, &m.StoredMessage, &m.Parking.Time, &m.Reason, &m.Attempts, &m.Behind, &order)
-	m.Parking.Time, m.Order = m.Parking.Time.UTC(), journal.ParkedOrder(order)
+	err = scanMessage(rows, &m.StoredMessage, &m.Parking.Time, &m.Reason, &m.Attempts, &m.Behind, &order) //nolint:staticcheck // the message has a Time, too
+	m.Parking.Time, m.Order = m.Parking.Time.UTC(), journal.ParkedOrder(order) //nolint:staticcheck // not the message's
 	return m, err
 }
 

@@ -270,7 +270,7 @@ func (p publishing) Parked(ctx context.Context, filter journal.ParkedFilter) ite
 func scanParked(rows *sql.Rows) (m journal.ParkedMessage, err error) {
 	var parked int64
 	err = scanMessage(rows, &m.StoredMessage, &parked, &m.Reason, &m.Attempts, &m.Behind, &m.Order)
-	m.Parking.Time = fromMicros(parked)
+	m.Parking.Time = fromMicros(parked) //nolint:staticcheck // the message has a Time, too
 	return m, err
 }
 
