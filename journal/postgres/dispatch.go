@@ -356,7 +356,7 @@ func scanParked(row pgx.CollectableRow) (m journal.ParkedMessage, err error) {
 	}
 	var order int16
 	err = scanMessage(rows, &m.StoredMessage, &m.Parking.Time, &m.Reason, &m.Attempts, &m.Behind, &order) //nolint:staticcheck // the message has a Time, too
-	m.Parking.Time, m.Order = m.Parking.Time.UTC(), journal.ParkedOrder(order) //nolint:staticcheck // not the message's
+	m.Parking.Time, m.Order = m.Parking.Time.UTC(), journal.ParkedOrder(order)                            //nolint:staticcheck // not the message's
 	return m, err
 }
 
