@@ -32,7 +32,7 @@ func (s *source) commitSometimes() {
 		case <-time.After(s.t.opts.CommitInterval):
 		}
 		limited, cancel := context.WithTimeout(ctx, s.t.opts.ConfirmTimeout)
-		if err := s.commit(limited, s.client, s.dirty()); err != nil && ctx.Err() == nil {
+		if err := s.commit(limited, s.client, s.dirty); err != nil && ctx.Err() == nil {
 			s.t.opts.Logger.Warn("kafkabus: what was handled could not be committed yet", "group", s.t.Group(), "err", err)
 		}
 		cancel()
@@ -54,9 +54,12 @@ func (s *source) dirty() []*assignment {
 	return all
 }
 
-// commit tells the broker how far partitions got. What could not be committed
-// stays dirty.
-func (s *source) commit(ctx context.Context, client *kgo.Client, all []*assignment) error {
+// commit tells the broker how far the partitions got that which returns. What could
+// not be committed stays dirty.
+func (s *source) commit(ctx context.Context, client *kgo.Client, which func() []*assignment) error {
+	s.commits.Lock()
+	defer s.commits.Unlock()
+	all := which()
 	offsets := map[string]map[int32]kgo.EpochOffset{}
 	notes := map[string]map[int32]string{}
 	s.mu.Lock()

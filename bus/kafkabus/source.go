@@ -33,6 +33,8 @@ type source struct {
 	end        context.CancelFunc
 	ended      sync.WaitGroup
 
+	commits sync.Mutex // one at a time: none is sent behind the one that gives a partition away
+
 	mu         sync.Mutex
 	handedOver sync.Cond // a partition that is given away has no handler at it any more
 	partitions map[string]map[int32]*assignment
@@ -307,7 +309,7 @@ func (s *source) revoked(_ context.Context, client *kgo.Client, partitions map[s
 	s.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
-	if err := s.commit(ctx, client, all); err != nil {
+	if err := s.commit(ctx, client, func() []*assignment { return all }); err != nil {
 		s.t.opts.Logger.Warn("kafkabus: messages that were handled may come again, on another replica", "group", s.t.Group(), "err", err)
 	}
 }
@@ -336,7 +338,7 @@ func (s *source) Close(ctx context.Context) error {
 	s.ended.Wait() // poll and commitSometimes know
 	ctx, cancel := context.WithTimeoutCause(ctx, base.ClosePatience, errNoAnswer)
 	defer cancel()
-	err := s.commit(ctx, s.client, s.dirty())
+	err := s.commit(ctx, s.client, s.dirty)
 	s.client.AllowRebalance()
 	if left := s.client.LeaveGroupContext(ctx); err == nil {
 		err = left
