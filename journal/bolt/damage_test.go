@@ -14,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/troupe-go/troupe/envelope"
 	"github.com/troupe-go/troupe/internal/testenv"
 	"github.com/troupe-go/troupe/journal"
 	"github.com/troupe-go/troupe/journal/bolt"
@@ -379,4 +380,67 @@ func TestLeafLiesAboutItsLengths(t *testing.T) {
 	}
 	t.Logf("%d of %d found", refused, damages)
 	require.NotZero(t, refused)
+}
+
+// TestMessageShowsAnother: an element of the outbox whose place in its page is
+// damaged shows a later message in its stead, whose checksum passes. It is not
+// published there, whether the damage is found at open or under way.
+func TestMessageShowsAnother(t *testing.T) {
+	t.Parallel()
+	path := newPath(t)
+	j := open(t, path, nil)
+	for i := range 100 {
+		b := batch()
+		b.Messages = []envelope.Message{message(fmt.Sprint(i))}
+		commit(t, j, b)
+	}
+	require.NoError(t, j.Close())
+	content, err := os.ReadFile(path)
+	require.NoError(t, err)
+	order := binary.NativeEndian
+	tried := 0
+	for page := 2 * 4096; page < len(content); page += 4096 {
+		count := int(order.Uint16(content[page+10:]))
+		first := page + 16
+		if order.Uint16(content[page+8:]) != 2 || count < 12 || order.Uint32(content[first+8:]) != 8 || order.Uint32(content[first+12:]) < 100 {
+			continue // no leaf with positions and messages
+		}
+		key := func(i int) uint64 {
+			e := first + 16*i
+			return binary.BigEndian.Uint64(content[e+int(order.Uint32(content[e+4:])):])
+		}
+		// Element 2 shows what element 9 does.
+		two, nine := first+16*2, first+16*9
+		damaged := bytes.Clone(content)
+		order.PutUint32(damaged[two+4:], order.Uint32(content[nine+4:])+uint32(nine-two))
+		copy(damaged[two+8:two+16], content[nine+8:nine+16])
+		tried++
+
+		require.NoError(t, os.WriteFile(path, damaged, 0o600))
+		j, err := bolt.Open(path, &bolt.Options{Logger: slog.New(slog.DiscardHandler)})
+		if err == nil { // the page is an old one
+			require.NoError(t, j.Close())
+			continue
+		}
+		require.ErrorIs(t, err, journal.ErrCorrupt)
+
+		require.NoError(t, os.WriteFile(path, content, 0o600))
+		j = open(t, path, nil)
+		f, err := os.OpenFile(path, os.O_WRONLY, 0)
+		require.NoError(t, err)
+		_, err = f.WriteAt(damaged[page:page+4096], int64(page))
+		require.NoError(t, err)
+		require.NoError(t, f.Close())
+		var positions []uint64
+		for m, failed := range j.Messages(t.Context(), 0, 0) {
+			if err = failed; err == nil {
+				positions = append(positions, m.Position)
+			}
+		}
+		require.ErrorIs(t, err, journal.ErrCorrupt)
+		require.Equal(t, key(1), positions[len(positions)-1], "the last one before the damage")
+		_ = j.Close() // it is damaged
+		return
+	}
+	require.Fail(t, "no page of the outbox", "%d tried", tried)
 }

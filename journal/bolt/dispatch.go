@@ -354,12 +354,16 @@ func (j *Journal) readParked(after uint64, filter journal.ParkedFilter) (page []
 		}
 		size := 0
 		for ; key != nil; key, value = cursor.Next() {
+			if !ascends(key, last) {
+				// Either may be in the other's place.
+				if n := len(page); n > 0 && page[n-1].Position == last {
+					page = page[:n-1]
+				}
+				return corrupt("bucket parked has key %x behind message %d", key, last)
+			}
 			if len(page) == pageRecords || size >= pageBytes {
 				more = true
 				return nil
-			}
-			if len(key) != 8 || binary.BigEndian.Uint64(key) <= last {
-				return corrupt("bucket parked has key %x behind message %d", key, last)
 			}
 			last = binary.BigEndian.Uint64(key)
 			m, err := parseParked(last, value)

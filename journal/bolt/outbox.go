@@ -215,6 +215,13 @@ func seekBehind(cursor *bbolt.Cursor, name []byte, after uint64) (key, value []b
 	return key, value, nil
 }
 
+// ascends reports whether key is a position behind that of read. An element whose
+// place in its page is damaged shows another one, whose checksum passes: what
+// comes next then does not ascend.
+func ascends(key []byte, read uint64) bool {
+	return len(key) == 8 && binary.BigEndian.Uint64(key) > read
+}
+
 // readMessages reads one page of at most so many messages behind position after
 // and up to last, of those that picks, if there is one, takes. more says that
 // the page ended by its size. What was read before an error is returned with it.
@@ -234,11 +241,18 @@ func (j *Journal) readMessages(after, last uint64, most int, picks func(*envelop
 		}
 		size := 0
 		for read := after; key != nil; key, value = cursor.Next() {
-			if len(key) != 8 || binary.BigEndian.Uint64(key) <= read {
+			if !ascends(key, read) {
+				// Either may be in the other's place.
+				if n := len(messages); n > 0 && messages[n-1].Position == read {
+					messages = messages[:n-1]
+				}
 				return corrupt("bucket outbox has key %x behind message %d", key, read)
 			}
 			position := binary.BigEndian.Uint64(key)
 			if read = position; position > last {
+				if key, _ = cursor.Next(); key != nil && !ascends(key, read) { // one that is not that new is hidden
+					return corrupt("bucket outbox has key %x behind message %d", key, read)
+				}
 				return nil
 			}
 			m, _, err := parseMessage(position, value)

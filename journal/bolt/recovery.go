@@ -219,11 +219,12 @@ func verifyMessages(tx *bbolt.Tx, s *state) error {
 	}
 	stored := uint64(0)
 	for _, name := range [][]byte{bucketOutbox, bucketParked} {
-		cursor := tx.Bucket(name).Cursor()
+		cursor, last := tx.Bucket(name).Cursor(), uint64(0)
 		for key, _ := cursor.First(); key != nil; key, _ = cursor.Next() {
-			if len(key) != 8 || binary.BigEndian.Uint64(key)-1 >= s.messages {
-				return corrupt("bucket %s has key %x, and the last message is %d", name, key, s.messages)
+			if !ascends(key, last) || binary.BigEndian.Uint64(key) > s.messages {
+				return corrupt("bucket %s has key %x behind message %d, and the last message is %d", name, key, last, s.messages)
 			}
+			last = binary.BigEndian.Uint64(key)
 			stored++
 		}
 	}
