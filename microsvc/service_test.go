@@ -167,11 +167,12 @@ func TestHandlersAreValues(t *testing.T) {
 
 func TestContextKnowsItsCall(t *testing.T) {
 	t.Parallel()
+	input := []byte(`{"text":"t","none":null}`)
 	svc := microsvc.New("s").WithOptions(microsvc.Options{UserKey: "X-User", RoleKey: "role", Propagate: []string{"x-user"}}).
 		Register(call("a", func(c *microsvc.Context) error {
 			require.Equal(t, "a", c.Name())
 			require.Equal(t, envelope.KindCommand, c.Kind())
-			require.Equal(t, `{"text":"t","none":null}`, string(c.RawInput()))
+			require.Equal(t, input, c.RawInput())
 			require.True(t, c.HasFields("text"))
 			require.False(t, c.HasFields("text", "none"), "null is no value")
 			require.False(t, c.HasField("Text"), "case counts")
@@ -196,7 +197,7 @@ func TestContextKnowsItsCall(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	session := microsvc.Session{"x-user": "u1", "other": "v", microsvc.KeyCorrelationID: "conversation", microsvc.KeyCausationID: "cause"}
-	_, err := svc.Dispatch(ctx, "a", []byte(`{"text":"t","none":null}`), session, microsvc.WithIdempotencyKey("key"), microsvc.WithRequestID("request-1"))
+	_, err := svc.Dispatch(ctx, "a", input, session, microsvc.WithIdempotencyKey("key"), microsvc.WithRequestID("request-1"))
 	require.NoError(t, err)
 }
 
