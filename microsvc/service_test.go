@@ -378,6 +378,33 @@ func TestADispatchInAHandlerGoesOnWithTheConversation(t *testing.T) {
 	require.NoError(t, err)
 }
 
+// The log tells a service that fails from one that is away, and from callers that
+// leave.
+func TestLevelsOfFailures(t *testing.T) {
+	t.Parallel()
+	gone, leave := context.WithCancel(t.Context())
+	leave()
+	for _, c := range []struct {
+		ctx  context.Context
+		err  error
+		want string
+	}{
+		{t.Context(), journal.ErrCorrupt, "level=ERROR"},
+		{t.Context(), journal.ErrUnavailable, "level=WARN"},
+		{t.Context(), context.Canceled, "level=ERROR"},
+		{gone, aggregate.ErrNotRun, "level=INFO"},
+		{t.Context(), aggregate.ErrRejected, ""},
+	} {
+		var log bytes.Buffer
+		svc := microsvc.New("s").WithOptions(microsvc.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))}).
+			Register(call("a", func(*microsvc.Context) error { return c.err }))
+		_, problem := svc.Answer(c.ctx, microsvc.Request{Command: "a", Input: []byte("1")})
+		require.ErrorIs(t, problem, c.err)
+		require.Contains(t, log.String(), c.want)
+		require.Equal(t, c.want == "", log.Len() == 0)
+	}
+}
+
 func TestStatusOfErrors(t *testing.T) {
 	t.Parallel()
 	secret := errors.New("the secret")
@@ -393,6 +420,7 @@ func TestStatusOfErrors(t *testing.T) {
 		{fmt.Errorf("%w: %w", aggregate.ErrNotRun, context.DeadlineExceeded), 504, "the command was not run in time"},
 		{fmt.Errorf("%w: %w", secret, aggregate.Reject("not now")), 422, "not now"},
 		{&aggregate.Error{Code: aggregate.CodeConflict, Message: "somebody was faster"}, 409, "somebody was faster"},
+		{&aggregate.Error{Code: aggregate.CodeUnavailable, Message: "the secret"}, 503, "unavailable: ask again later"},
 		{&microsvc.Problem{Status: 500, Code: aggregate.CodeInternal, Message: "the secret of another service"}, 500, "internal server error"},
 		{&microsvc.Problem{Status: 404, Code: aggregate.CodeNotFound, Message: "todo:1 not found"}, 404, "todo:1 not found"},
 	} {

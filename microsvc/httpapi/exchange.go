@@ -115,7 +115,6 @@ func (x *exchange) body() (data []byte, ok bool) {
 	var tooLarge *http.MaxBytesError
 	switch {
 	case err == nil:
-		_ = x.rc.SetReadDeadline(time.Time{})
 		return data, true
 	case errors.As(err, &tooLarge):
 		x.refuse(http.StatusRequestEntityTooLarge, aggregate.CodeInvalid, fmt.Sprintf("the input is larger than %d bytes", limit))

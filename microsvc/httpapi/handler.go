@@ -48,8 +48,8 @@ var probes = []string{"health", "livez", "readyz"}
 
 // ServeHTTP implements [http.Handler].
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	// The deadline is this request's own: a server's ReadTimeout would also end
-	// the context of a command that runs long, once its body has come.
+	// Set here and not on the server alone, which may be anybody's. net/http takes
+	// it back once the body has come, so that it does not end a long command.
 	rc := http.NewResponseController(w)
 	_ = rc.SetReadDeadline(time.Now().Add(a.opts.ReadTimeout)) // unsupported by a recorder
 	x := &exchange{api: a, w: w, r: r, rc: rc, id: requestID(r)}

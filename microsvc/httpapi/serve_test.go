@@ -169,9 +169,11 @@ func TestADrainingHandler(t *testing.T) {
 	for path, status := range map[string]int{"/api/readyz": 503, "/api/health": 503, "/api/livez": 200} {
 		require.Equal(t, status, send(t, server, "GET", path, "").status, path)
 	}
-	got := send(t, server, "POST", "/api/purse.put", `{"id":"1","n":1}`)
-	require.Equal(t, 503, got.status)
-	require.Equal(t, "1", got.header.Get("Retry-After"))
+	for _, path := range []string{"/api/purse.put", "/api/unknown"} {
+		got := send(t, server, "POST", path, `{"id":"1","n":1}`)
+		require.Equal(t, 503, got.status)
+		require.Equal(t, "1", got.header.Get("Retry-After"))
+	}
 }
 
 func TestTLS(t *testing.T) {
