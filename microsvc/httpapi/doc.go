@@ -3,7 +3,7 @@
 // [Serve] is a server of its own, with limits for hostile callers and a
 // graceful end; [Handler] is what it serves, to be mounted in a server of
 // yours. A command is POST /{command} with its input as JSON; GET /health, /livez
-// and /readyz are for those who watch.
+// and /readyz are for those who watch, and GET /openapi.json describes it.
 //
 // Failures are {"error": text, "code": …, "id": …}, or application/problem+json
 // for who accepts that. A [Client] makes of them errors that [errors.Is] the

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 type API struct {
 	service  *microsvc.Service
 	opts     Options
+	openapi  func() []byte
 	draining atomic.Bool
 }
 
@@ -36,7 +38,7 @@ func Handler(svc *microsvc.Service, opts *Options) (*API, error) {
 	if err := svc.Check(); err != nil {
 		return nil, err
 	}
-	return &API{service: svc, opts: o}, nil
+	return &API{service: svc, opts: o, openapi: sync.OnceValue(func() []byte { return describe(svc, o.Version) })}, nil
 }
 
 // Drain has every later command, and /readyz, answered with 503 and Retry-After.
@@ -44,7 +46,7 @@ func Handler(svc *microsvc.Service, opts *Options) (*API, error) {
 func (a *API) Drain() { a.draining.Store(true) }
 
 // probes are what GET answers.
-var probes = []string{"health", "livez", "readyz"}
+var probes = []string{"health", "livez", "readyz", "openapi.json"}
 
 // ServeHTTP implements [http.Handler].
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -124,6 +126,8 @@ func (x *exchange) probe(ctx context.Context, name string) {
 	a := x.api
 	draining := a.draining.Load()
 	switch {
+	case name == "openapi.json":
+		x.write(http.StatusOK, "application/json", a.openapi())
 	case name == "livez":
 		x.write(http.StatusOK, "application/json", []byte(`{"ok":true}`))
 	case name == "health" && !draining:

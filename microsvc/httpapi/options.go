@@ -41,6 +41,10 @@ type Options struct {
 	// Ready, if there is one, is asked by GET /readyz: an error is 503.
 	Ready func(*http.Request) error
 
+	// Version is the service's, in the document of GET /openapi.json. Empty means
+	// "0".
+	Version string
+
 	// MaxBodyBytes bounds a body; beyond it is 413. Zero means 1 MiB.
 	MaxBodyBytes int64
 
@@ -116,6 +120,9 @@ func (o *Options) withDefaults() (Options, error) {
 	def(&v.DrainDelay, 2*time.Second)
 	def(&v.DrainTimeout, 10*time.Second)
 	def(&v.RetryAfter, time.Second)
+	if v.Version == "" {
+		v.Version = "0"
+	}
 	if v.MaxBodyBytes == 0 {
 		v.MaxBodyBytes = 1 << 20
 	}
