@@ -84,19 +84,14 @@ func (e *DecodeError) Is(target error) bool {
 // Permanent says that the same input cannot be decoded the next time either.
 func (e *DecodeError) Permanent() bool { return true }
 
-// GuardError is the [ErrGuard] of one call. Its text is for the caller.
-type GuardError struct {
-	Text string
-	Err  error // what the guard returned, or nil
-}
+// GuardError is the [ErrGuard] of one call; [Refuse] makes it. Its text is for the
+// caller.
+type GuardError struct{ Text string }
 
 func (e *GuardError) Error() string { return e.Text }
 
 // Is reports whether target is [ErrGuard].
 func (e *GuardError) Is(target error) bool { return target == ErrGuard }
-
-// Unwrap returns the guard's error.
-func (e *GuardError) Unwrap() error { return e.Err }
 
 // Permanent says that the same call would be refused again.
 func (e *GuardError) Permanent() bool { return true }

@@ -1,7 +1,6 @@
 package microsvc
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -10,17 +9,20 @@ import (
 )
 
 // Guard looks at a call before its handler does, and lets it through by
-// returning nil. An error without a code of its own becomes a [GuardError], and
-// its text goes to the caller; others, such as those of [aggregate.Unauthorized],
-// stay what they are.
+// returning nil. It refuses a call by [Refuse], [aggregate.Unauthorized] and its
+// siblings, whose text goes to the caller. Any other error is one of the service,
+// such as a store of sessions that is away: its text stays here.
 type Guard func(*Context) error
+
+// Refuse makes the [GuardError] of a text for the caller.
+func Refuse(format string, args ...any) error { return &GuardError{Text: fmt.Sprintf(format, args...)} }
 
 // Require is the guard of a predicate: a call for which ok is false is refused
 // with text.
 func Require(text string, ok func(*Context) bool) Guard {
 	return func(c *Context) error {
 		if !ok(c) {
-			return &GuardError{Text: text}
+			return Refuse("%s", text)
 		}
 		return nil
 	}
@@ -40,7 +42,7 @@ func RequireFields(names ...string) Guard {
 			}
 		}
 		if len(missing) > 0 {
-			return &GuardError{Text: "input lacks " + strings.Join(missing, ", ")}
+			return Refuse("input lacks %s", strings.Join(missing, ", "))
 		}
 		return nil
 	}
@@ -70,15 +72,9 @@ func RequireRole(roles ...string) Guard {
 // pass asks the guards in order.
 func pass(c *Context, guards []Guard) error {
 	for _, guard := range guards {
-		err := guard(c)
-		if err == nil {
-			continue
+		if err := guard(c); err != nil {
+			return err
 		}
-		var remote *Problem
-		if k, _ := kindsOf(err); k.sentinel == nil && !errors.As(err, &remote) {
-			err = &GuardError{Text: fmt.Sprint(err), Err: err}
-		}
-		return err
 	}
 	return nil
 }

@@ -435,3 +435,26 @@ func TestStatusOfErrors(t *testing.T) {
 		require.Equal(t, "r", problem.ID)
 	}
 }
+
+// TestGuardsThatFail: what a guard refuses is for the caller to read; what it fails
+// over is not.
+func TestGuardsThatFail(t *testing.T) {
+	t.Parallel()
+	var guard microsvc.Guard
+	svc := microsvc.New("guarded").WithOptions(microsvc.Options{Logger: slog.New(slog.DiscardHandler)}).Register(
+		microsvc.Handle("do", func(*microsvc.Context, struct{}) (string, error) { return "done", nil }, func(c *microsvc.Context) error { return guard(c) }))
+	ask := func(err error) *microsvc.Problem {
+		guard = func(*microsvc.Context) error { return err }
+		_, problem := svc.Answer(t.Context(), microsvc.Request{Command: "do", Input: []byte("{}")})
+		return problem
+	}
+	require.Nil(t, ask(nil))
+	refused := ask(microsvc.Refuse("at most %d", 3))
+	require.Equal(t, 400, refused.Status)
+	require.Equal(t, "at most 3", refused.Message)
+	require.ErrorIs(t, refused, microsvc.ErrGuard)
+	require.Equal(t, 401, ask(aggregate.Unauthorized("no")).Status)
+	failed := ask(errors.New("dial tcp 10.0.0.7:6379: refused"))
+	require.Equal(t, 500, failed.Status)
+	require.NotContains(t, failed.Message, "10.0.0.7")
+}
