@@ -121,6 +121,9 @@ func problemOfResponse(resp *commandpb.GrpcResponse) *microsvc.Problem {
 	p := &microsvc.Problem{Status: int(resp.GetStatus()), Code: f.Code, Also: f.Also, Message: f.Error, ID: f.ID}
 	if p.Code == "" {
 		p.Code = foreignCode(p.Status, f.Error)
+		if p.Code == microsvc.CodeDecode {
+			p.Also = []aggregate.Code{aggregate.CodeInvalid} // as a DecodeError
+		}
 	}
 	if p.Message == "" {
 		p.Message = "answered with status " + strconv.Itoa(p.Status)
