@@ -54,7 +54,8 @@ type Options struct {
 	// framework's clients look at.
 	StatusCodes bool
 
-	// MaxMessageBytes bounds a request. Zero means 4 MiB. For [Serve].
+	// MaxMessageBytes bounds a request. Zero means 4 MiB. For [Serve]. An input is
+	// bounded by [envelope.MaxDataBytes], as on a bus.
 	MaxMessageBytes int
 
 	// MaxMetadataBytes bounds a call's metadata. Zero means 32 KiB. For [Serve].

@@ -172,10 +172,8 @@ func requestID(md metadata.MD) string {
 	if len(values) != 1 || values[0] == "" || len(values[0]) > maxRequestIDBytes {
 		return rand.Text()
 	}
-	for _, c := range []byte(values[0]) {
-		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte("-_.:/+=@", c) >= 0) {
-			return rand.Text()
-		}
+	if !only(values[0], lower+upper+"-_.:/+=@") {
+		return rand.Text()
 	}
 	return values[0]
 }

@@ -76,13 +76,15 @@ func ServeListener(ctx context.Context, l net.Listener, svc *microsvc.Service, o
 	defer timer.Stop()
 	select {
 	case <-drained:
-		<-ended
-		return nil
+		err = nil
 	case <-timer.C:
 		server.Stop()
-		<-ended
-		return ErrNotDrained
+		err = ErrNotDrained
 	}
+	if end := <-ended; end != nil && !errors.Is(end, grpc.ErrServerStopped) { // which it is if ctx was over before it began
+		err = errors.Join(err, end)
+	}
+	return err
 }
 
 func (o *Options) serverOptions() []grpc.ServerOption {

@@ -356,3 +356,13 @@ func TestServeOnATakenPort(t *testing.T) {
 	require.NoError(t, broken.Close())
 	require.ErrorIs(t, grpcapi.ServeListener(t.Context(), broken, microsvc.New("s"), nil), net.ErrClosed)
 }
+
+func TestServeWhenItIsOverAlready(t *testing.T) {
+	t.Parallel()
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	require.NoError(t, grpcapi.ServeListener(over, l, microsvc.New("s"), &grpcapi.Options{DrainDelay: -1}))
+	require.ErrorIs(t, l.Close(), net.ErrClosed)
+}

@@ -99,10 +99,8 @@ func (a *API) variable(name string) (string, bool) {
 // checkMetadata finds what gRPC cannot carry.
 func checkMetadata(md metadata.MD) error {
 	for name, values := range md {
-		for _, c := range []byte(name) {
-			if !('a' <= c && c <= 'z' || '0' <= c && c <= '9' || strings.IndexByte("-_.", c) >= 0) {
-				return envelope.Invalid("metadata name", name, "is not of a-z, 0-9, -, _ and .")
-			}
+		if !only(name, lower+"-_.") {
+			return envelope.Invalid("metadata name", name, "is not of a-z, 0-9, -, _ and .")
 		}
 		for _, value := range values {
 			if !strings.HasSuffix(name, "-bin") && !printable(value) {
@@ -111,6 +109,16 @@ func checkMetadata(md metadata.MD) error {
 		}
 	}
 	return nil
+}
+
+const (
+	lower = "abcdefghijklmnopqrstuvwxyz0123456789"
+	upper = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+)
+
+// only reports whether text has no character but those of chars.
+func only(text, chars string) bool {
+	return strings.IndexFunc(text, func(r rune) bool { return !strings.ContainsRune(chars, r) }) < 0
 }
 
 func printable(value string) bool {
