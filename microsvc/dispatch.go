@@ -102,7 +102,14 @@ func (s *Service) Problem(ctx context.Context, err error, name, id string) *Prob
 		if errors.As(err, &panicked) {
 			attrs = append(attrs, slog.Any("panic", panicked.Value), slog.String("stack", string(panicked.Stack)))
 		}
-		s.opts.Logger.LogAttrs(ctx, slog.LevelError, "microsvc: command failed", attrs...)
+		level := slog.LevelError
+		switch {
+		case errors.Is(ctx.Err(), context.Canceled): // the caller left, which is no failure of ours
+			level = slog.LevelInfo
+		case p.Status != http.StatusInternalServerError:
+			level = slog.LevelWarn
+		}
+		s.opts.Logger.LogAttrs(ctx, level, "microsvc: command failed", attrs...)
 	}
 	return p
 }

@@ -1,6 +1,7 @@
 package microsvc_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"testing"
 	"unicode/utf8"
@@ -11,7 +12,7 @@ import (
 )
 
 // FuzzInput: whatever the bytes, an input is what encoding/json makes of them, or
-// a 400.
+// a 400 that has a reason.
 func FuzzInput(f *testing.F) {
 	type input struct {
 		Text  string           `json:"text"`
@@ -21,7 +22,7 @@ func FuzzInput(f *testing.F) {
 	}
 	for _, seed := range []string{
 		`{"text":"a","n":1,"f":1e3,"items":[{"a":[1,2]}]}`, `{"text":"\ud800"}`, `{"n":1e400}`, `{"text":"\"{["}`, "null", "", "{", "[[[[[[[[",
-		"{\"text\":\"\xff\"}", `{"text":"a"}}`, `{"text":1}`, "\ufeff{}", `{"text":"a\`, `{"TEXT":"b","text":"a"}`,
+		"{\"text\":\"\xff\"}", `{"text":"a"}}`, `{"text":1}`, "\ufeff{}", `{"text":"a\`, `{"TEXT":"b","text":"a"}`, `{"text":"é😀 \\é"}`,
 	} {
 		f.Add([]byte(seed))
 	}
@@ -39,6 +40,10 @@ func FuzzInput(f *testing.F) {
 			require.ErrorIs(t, err, microsvc.ErrDecode)
 			require.Equal(t, 400, microsvc.Status(err))
 			require.True(t, utf8.ValidString(err.Error()), "%q", err.Error())
+			var value input
+			reason := json.Unmarshal(data, &value) != nil || !utf8.Valid(data) || string(bytes.TrimSpace(data)) == "null" ||
+				bytes.Count(data, []byte("["))+bytes.Count(data, []byte("{")) > o.MaxDepth
+			require.True(t, reason, "%q: %v", data, err)
 			return
 		}
 		require.True(t, utf8.Valid(data))

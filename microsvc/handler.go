@@ -23,8 +23,12 @@ type Handler struct {
 	kind   envelope.Kind
 	names  []string
 	guards []Guard
+	types  types
 	bind   func(hosts []any) (HandlerFunc, error)
 }
+
+// types are those of a command's input and reply.
+type types struct{ in, out reflect.Type }
 
 // Guarded returns the handler with guards behind those that it has.
 func (h Handler) Guarded(guards ...Guard) Handler {
@@ -41,7 +45,10 @@ func (h Handler) Names() []string { return slices.Clone(h.names) }
 //
 // An idempotency key makes the command's id: see [Context.CommandID].
 func Expose[A any, In aggregate.Identified, Out any](cmd *aggregate.Command[A, In, Out], to aggregate.Asker[A], guards ...Guard) Handler {
-	h := Handler{kind: envelope.KindCommand, names: []string{""}, guards: slices.Clone(guards)}
+	h := Handler{
+		kind: envelope.KindCommand, names: []string{""}, guards: slices.Clone(guards),
+		types: types{reflect.TypeFor[In](), reflect.TypeFor[Out]()},
+	}
 	if cmd == nil {
 		return h
 	}
@@ -81,7 +88,10 @@ func isNil(v any) bool {
 // f may run again for a caller that repeats its call: what it asks of aggregates
 // has one effect if it is asked with [Context.CommandID].
 func Handle[In, Out any](name string, f func(*Context, In) (Out, error), guards ...Guard) Handler {
-	h := Handler{kind: envelope.KindCommand, names: []string{name}, guards: slices.Clone(guards)}
+	h := Handler{
+		kind: envelope.KindCommand, names: []string{name}, guards: slices.Clone(guards),
+		types: types{reflect.TypeFor[In](), reflect.TypeFor[Out]()},
+	}
 	if f != nil {
 		h.bind = bound(func(c *Context) (any, error) {
 			in, err := Input[In](c)

@@ -115,6 +115,25 @@ func TestAMessageThatComesTwiceHasOneEffect(t *testing.T) {
 	}
 }
 
+// An inbox gives ids itself, and knows when nothing more may be asked.
+func TestAnInboxGivesTheIDs(t *testing.T) {
+	t.Parallel()
+	_, j := theatre(t)
+	for inbox, opts := range map[bool]bus.RunOptions{true: bus.Inbox(j), false: bus.Idempotent()} {
+		b := membus.New()
+		var id, key string
+		svc := microsvc.New("s").WithBus(b).Register(call("a", func(c *microsvc.Context) error {
+			id, key = c.CommandID(), c.IdempotencyKey()
+			return nil
+		}))
+		require.NoError(t, b.Send(t.Context(), "a", 1, bus.WithID("m1")))
+		opts.UntilIdle = 50 * time.Millisecond
+		require.NoError(t, svc.Run(t.Context(), opts))
+		require.Equal(t, "m1", key)
+		require.Equal(t, inbox, id == "")
+	}
+}
+
 func TestAnUnhandledMessage(t *testing.T) {
 	t.Parallel()
 	svc := microsvc.New("s").Register(echo("a"))

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -69,6 +70,7 @@ type Service struct {
 // table is the service as it is used.
 type table struct {
 	commands, events map[string]HandlerFunc
+	types            map[string]types // of commands
 	plan             bus.Plan
 	err              error
 }
@@ -168,7 +170,7 @@ func (s *Service) table() (*table, error) {
 
 func (s *Service) build() *table {
 	s.defaults()
-	t := &table{commands: map[string]HandlerFunc{}, events: map[string]HandlerFunc{}}
+	t := &table{commands: map[string]HandlerFunc{}, events: map[string]HandlerFunc{}, types: map[string]types{}}
 	for _, h := range s.handlers {
 		into := t.commands
 		if h.kind == envelope.KindEvent {
@@ -195,6 +197,9 @@ func (s *Service) build() *table {
 				continue
 			}
 			into[name] = s.wrap(f, h.guards)
+			if h.kind == envelope.KindCommand {
+				t.types[name] = h.types
+			}
 		}
 	}
 	t.plan = bus.Plan{Commands: slices.Sorted(maps.Keys(t.commands)), Events: slices.Sorted(maps.Keys(t.events))}
@@ -249,6 +254,13 @@ func (s *Service) Plan() (bus.Plan, error) {
 func (s *Service) Commands() []string {
 	t, _ := s.table()
 	return slices.Clone(t.plan.Commands)
+}
+
+// Types returns the types of the input and the reply of a command, and nil for
+// one that there is not. It is for transports that describe the service.
+func (s *Service) Types(name string) (in, out reflect.Type) {
+	t, _ := s.table()
+	return t.types[name].in, t.types[name].out
 }
 
 // HasCommand reports whether there is a command called name.

@@ -167,11 +167,12 @@ func TestHandlersAreValues(t *testing.T) {
 
 func TestContextKnowsItsCall(t *testing.T) {
 	t.Parallel()
+	input := []byte(`{"text":"t","none":null}`)
 	svc := microsvc.New("s").WithOptions(microsvc.Options{UserKey: "X-User", RoleKey: "role", Propagate: []string{"x-user"}}).
 		Register(call("a", func(c *microsvc.Context) error {
 			require.Equal(t, "a", c.Name())
 			require.Equal(t, envelope.KindCommand, c.Kind())
-			require.Equal(t, `{"text":"t","none":null}`, string(c.RawInput()))
+			require.Equal(t, input, c.RawInput())
 			require.True(t, c.HasFields("text"))
 			require.False(t, c.HasFields("text", "none"), "null is no value")
 			require.False(t, c.HasField("Text"), "case counts")
@@ -196,7 +197,7 @@ func TestContextKnowsItsCall(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	session := microsvc.Session{"x-user": "u1", "other": "v", microsvc.KeyCorrelationID: "conversation", microsvc.KeyCausationID: "cause"}
-	_, err := svc.Dispatch(ctx, "a", []byte(`{"text":"t","none":null}`), session, microsvc.WithIdempotencyKey("key"), microsvc.WithRequestID("request-1"))
+	_, err := svc.Dispatch(ctx, "a", input, session, microsvc.WithIdempotencyKey("key"), microsvc.WithRequestID("request-1"))
 	require.NoError(t, err)
 }
 
@@ -377,6 +378,33 @@ func TestADispatchInAHandlerGoesOnWithTheConversation(t *testing.T) {
 	require.NoError(t, err)
 }
 
+// The log tells a service that fails from one that is away, and from callers that
+// leave.
+func TestLevelsOfFailures(t *testing.T) {
+	t.Parallel()
+	gone, leave := context.WithCancel(t.Context())
+	leave()
+	for _, c := range []struct {
+		ctx  context.Context
+		err  error
+		want string
+	}{
+		{t.Context(), journal.ErrCorrupt, "level=ERROR"},
+		{t.Context(), journal.ErrUnavailable, "level=WARN"},
+		{t.Context(), context.Canceled, "level=ERROR"},
+		{gone, aggregate.ErrNotRun, "level=INFO"},
+		{t.Context(), aggregate.ErrRejected, ""},
+	} {
+		var log bytes.Buffer
+		svc := microsvc.New("s").WithOptions(microsvc.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))}).
+			Register(call("a", func(*microsvc.Context) error { return c.err }))
+		_, problem := svc.Answer(c.ctx, microsvc.Request{Command: "a", Input: []byte("1")})
+		require.ErrorIs(t, problem, c.err)
+		require.Contains(t, log.String(), c.want)
+		require.Equal(t, c.want == "", log.Len() == 0)
+	}
+}
+
 func TestStatusOfErrors(t *testing.T) {
 	t.Parallel()
 	secret := errors.New("the secret")
@@ -392,6 +420,7 @@ func TestStatusOfErrors(t *testing.T) {
 		{fmt.Errorf("%w: %w", aggregate.ErrNotRun, context.DeadlineExceeded), 504, "the command was not run in time"},
 		{fmt.Errorf("%w: %w", secret, aggregate.Reject("not now")), 422, "not now"},
 		{&aggregate.Error{Code: aggregate.CodeConflict, Message: "somebody was faster"}, 409, "somebody was faster"},
+		{&aggregate.Error{Code: aggregate.CodeUnavailable, Message: "the secret"}, 503, "unavailable: ask again later"},
 		{&microsvc.Problem{Status: 500, Code: aggregate.CodeInternal, Message: "the secret of another service"}, 500, "internal server error"},
 		{&microsvc.Problem{Status: 404, Code: aggregate.CodeNotFound, Message: "todo:1 not found"}, 404, "todo:1 not found"},
 	} {
