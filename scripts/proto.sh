@@ -7,7 +7,11 @@ if ! command -v protoc >/dev/null; then
   exit 0
 fi
 root=$(cd "$(dirname "$0")/.." && pwd)
+here=$(pwd)/
+here=${here#"$root/"}
+set -- "${@/#/$here}"
 (cd "$root/tools" && GOBIN="$root/bin" ${GO:-go} install google.golang.org/protobuf/cmd/protoc-gen-go google.golang.org/grpc/cmd/protoc-gen-go-grpc)
+cd "$root" # a program may have one file of a name: it is the path from here
 PATH="$root/bin:$PATH" protoc --go_out=. --go_opt=paths=source_relative --go-grpc_out=. --go-grpc_opt=paths=source_relative "$@"
 # Which protoc it was makes no difference to the code, and would make one to git.
 for f in "$@"; do

@@ -147,7 +147,7 @@ func Call[Out any](ctx context.Context, c *Client, name string, in any, opts ...
 func (c *Client) Do(ctx context.Context, name string, in any, opts ...CallOption) ([]byte, error) {
 	out := call{md: c.md.Copy(), session: map[string]string{}}
 	if md, ok := metadata.FromOutgoingContext(ctx); ok {
-		out.md = metadata.Join(md, out.md)
+		maps.Copy(out.md, md)
 	}
 	req, err := out.request(ctx, name, in, opts)
 	if err != nil {
@@ -243,6 +243,8 @@ func failed(ctx context.Context, name string, err error, sent, handled bool) (*m
 		return nil, fmt.Errorf("%w: command %q: %w", aggregate.ErrUnknownOutcome, name, reason)
 	case ctx.Err() != nil:
 		return nil, fmt.Errorf("%w: command %q: %w", aggregate.ErrNotRun, name, reason)
+	case s.Code() == codes.Internal: // it cannot be sent: its metadata is larger than the server takes
+		return nil, fmt.Errorf("%w: command %q: %w", aggregate.ErrInvalid, name, reason)
 	}
 	return nil, fmt.Errorf("%w: command %q: %w", aggregate.ErrUnavailable, name, reason)
 }

@@ -92,7 +92,7 @@ type Options struct {
 	NoReflection bool
 
 	// Server is added to what [Serve] makes its server with: interceptors,
-	// statistics.
+	// statistics. A tap handle needs a Timeout of -1.
 	Server []grpc.ServerOption
 
 	// Logger gets why the service is not ready. Nil means slog.Default().

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"time"
 
@@ -90,8 +91,8 @@ func ServeListener(ctx context.Context, l net.Listener, svc *microsvc.Service, o
 func (o *Options) serverOptions() []grpc.ServerOption {
 	opts := []grpc.ServerOption{
 		grpc.MaxRecvMsgSize(o.MaxMessageBytes),
-		grpc.MaxHeaderListSize(uint32(o.MaxMetadataBytes)),
-		grpc.MaxConcurrentStreams(uint32(o.MaxStreams)),
+		grpc.MaxHeaderListSize(uint32(min(o.MaxMetadataBytes, math.MaxUint32))),
+		grpc.MaxConcurrentStreams(uint32(min(o.MaxStreams, math.MaxUint32))),
 		grpc.ConnectionTimeout(o.HandshakeTimeout),
 		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: o.IdleTimeout, Time: time.Minute, Timeout: 20 * time.Second}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
@@ -115,7 +116,13 @@ func (o *Options) limit(ctx context.Context, info *tap.Info) (context.Context, e
 	if info.FullMethodName != commandpb.CommandService_Dispatch_FullMethodName {
 		return ctx, nil
 	}
-	limited, cancel := context.WithTimeout(ctx, o.Timeout)
-	context.AfterFunc(ctx, cancel)
-	return limited, nil
+	timed, cancel := context.WithTimeout(ctx, o.Timeout)
+	return &limited{timed, cancel}, nil
+}
+
+// limited is a context that ends with its parent, which is that of the call: so
+// its cancel is not for calling.
+type limited struct {
+	context.Context
+	_ context.CancelFunc
 }

@@ -185,6 +185,54 @@ func TestDeadlines(t *testing.T) {
 	require.Error(t, <-ended)
 }
 
+// What is done for a caller that left is found under its key.
+func TestACallerThatLeavesIsAnsweredUnderItsKey(t *testing.T) {
+	t.Parallel()
+	begun, ended := make(chan struct{}, 2), make(chan error, 2)
+	var w *world
+	w = newWorld(t, microsvc.Handle("purse.wait", func(c *microsvc.Context, in move) (view, error) {
+		select {
+		case begun <- struct{}{}:
+			<-c.Done() // the caller is gone
+		default:
+		}
+		reply, err := cmdPut.Ask(context.WithoutCancel(c), w.purses, in, aggregate.WithCommandID(c.CommandID()))
+		ended <- err
+		return reply, err
+	}))
+	c := client(t, w.serve(nil), nil)
+	ctx, leave := context.WithCancel(t.Context())
+	go func() {
+		<-begun
+		begun <- struct{}{}
+		begun <- struct{}{} // full: the next one does not wait
+		leave()
+	}()
+	key := grpcapi.WithIdempotencyKey("k")
+	_, err := c.Do(ctx, "purse.wait", move{"1", 1}, key)
+	require.ErrorIs(t, err, aggregate.ErrUnknownOutcome)
+	require.NoError(t, <-ended)
+	got, err := grpcapi.Call[view](t.Context(), c, "purse.wait", move{"1", 1}, key)
+	require.NoError(t, err)
+	require.Equal(t, view{1}, got)
+	coins, records := w.coins("1")
+	require.Equal(t, 1, coins)
+	require.Equal(t, 1, records, "the same reply, and no other effect")
+}
+
+func TestServerOptions(t *testing.T) {
+	t.Parallel()
+	var seen atomic.Int32
+	count := func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
+		seen.Add(1)
+		return next(ctx, req)
+	}
+	c := client(t, newWorld(t).serve(&grpcapi.Options{Server: []grpc.ServerOption{grpc.UnaryInterceptor(count)}}), nil)
+	_, err := grpcapi.Ask(t.Context(), c, cmdPut, move{"1", 1})
+	require.NoError(t, err)
+	require.EqualValues(t, 1, seen.Load())
+}
+
 // A caller that sends its message slowly, or never, is cut off.
 func TestSlowCallersAreCutOff(t *testing.T) {
 	t.Parallel()
@@ -215,7 +263,7 @@ func TestMessageLimits(t *testing.T) {
 	_, err = c.Do(t.Context(), "size", text(1000))
 	require.ErrorIs(t, err, aggregate.ErrInvalid)
 	_, err = c.Do(t.Context(), "size", text(100), grpcapi.WithMetadata("x-hasura-blob", text(4000)))
-	require.Error(t, err)
+	require.ErrorIs(t, err, aggregate.ErrInvalid)
 	_, err = c.Do(t.Context(), "size", text(100))
 	require.NoError(t, err, "it serves on")
 }
