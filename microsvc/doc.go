@@ -1,5 +1,5 @@
 // Package microsvc is the service face of an application: the same handlers
-// answer direct calls, HTTP (package httpapi) and a bus.
+// answer direct calls, HTTP (package httpapi), gRPC (package grpcapi) and a bus.
 //
 // A [Service] has commands and events. [Expose] makes a command of an
 // aggregate's, [Handle] one of a function with a typed input, [On] and

@@ -11,9 +11,9 @@ if [ -n "$unformatted" ]; then
 fi
 $go vet ./...
 
-# Names and contents of all that sourced writes, new files included.
+# Names and contents of all that sourced and protoc write, new files included.
 generated() {
-  git ls-files --cached --others --exclude-standard -- '*_sourced.go' '*_sourced_test.go' '*sourced.lock' |
+  git ls-files --cached --others --exclude-standard -- '*_sourced.go' '*_sourced_test.go' '*sourced.lock' '*.pb.go' |
     while read -r f; do [ ! -f "$f" ] || cksum "$f"; done
 }
 before=$(generated)

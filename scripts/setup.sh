@@ -3,12 +3,14 @@
 # the tests that need it skip by name.
 #   strace       injects fsync errors and delays
 #   e2fsprogs, mount   power cuts on a throw-away ext4 file system (root only)
+#   protobuf-compiler    writes the code of .proto files again
 set -euo pipefail
 
 missing=()
 command -v strace >/dev/null || missing+=(strace)
 command -v mkfs.ext4 >/dev/null || missing+=(e2fsprogs)
 command -v mount >/dev/null || missing+=(mount)
+command -v protoc >/dev/null || missing+=(protobuf-compiler)
 [ ${#missing[@]} = 0 ] && exit 0
 
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
