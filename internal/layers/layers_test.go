@@ -55,6 +55,7 @@ var rules = []rule{
 	{"aggregate/aggregatetest", []string{"aggregate", "bus", "journal", "envelope", "snapshot", "internal/...", "github.com/stretchr/testify/..."}, "a suite of domain code needs no actors"},
 	{"actor", []string{"aggregate", "bus", "journal", "lock", "envelope", "snapshot", "internal/statediff", "github.com/asynkron/protoactor-go/actor"}, "the only door to protoactor, over any journal"},
 	{"microsvc", []string{"aggregate", "bus", "outbox", "journal", "envelope"}, "handlers know no transport, and no host: aggregate.Asker is enough"},
+	{"microsvc/ceingress", []string{"microsvc", "aggregate", "bus", "bus/knativebus", "envelope"}, "a face of a service knows it, and the names that its peer bus/knativebus gives"},
 	{"cmd/sourced", []string{"envelope"}, "the generator reads syntax only: it must run while nothing compiles"},
 	{"cmd/sourced/...", []string{"envelope"}, "the generator reads syntax only: it must run while nothing compiles"},
 	{"internal/pgschema", []string{"github.com/jackc/pgx/v5", "github.com/jackc/pgx/v5/...", "github.com/pressly/goose/v3", "github.com/pressly/goose/v3/database"}, "for what keeps its state in PostgreSQL"},
