@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -325,13 +326,15 @@ func TestTooManyRequests(t *testing.T) {
 		return nil
 	})
 	server := serve(t, svc, run, &ceingress.Options{MaxRequests: 1, RetryAfter: 1500 * time.Millisecond})
+	release := sync.OnceFunc(func() { close(end) })
+	t.Cleanup(release) // before the server is closed, which waits for the handler
 	first := make(chan reply, 1)
 	go func() { first <- post(t, server, "/", "", ce("1", "a")...) }()
 	<-begun
 	answer := post(t, server, "/", "", ce("2", "a")...)
 	require.Equal(t, 503, answer.status)
 	require.Equal(t, "2", answer.header.Get("Retry-After"), "whole seconds, none too few")
-	close(end)
+	release()
 	require.Equal(t, 200, (<-first).status)
 	require.Equal(t, 400, post(t, server, "/", "", "Ce-Id", "1").status, "the place is free again")
 	require.Equal(t, 400, post(t, server, "/", "", "Ce-Id", "1").status, "also behind what was malformed")
@@ -364,6 +367,7 @@ func TestASlowBody(t *testing.T) {
 			return nil
 		}
 	})
+	run.DrainTimeout = time.Millisecond // were the sender taken for gone, the handler would be ended
 	server := serve(t, svc, run, &ceingress.Options{ReadTimeout: 50 * time.Millisecond})
 	conn, err := net.Dial("tcp", server.Listener.Addr().String())
 	require.NoError(t, err)
