@@ -329,7 +329,10 @@ func TestTooManyRequests(t *testing.T) {
 	release := sync.OnceFunc(func() { close(end) })
 	t.Cleanup(release) // before the server is closed, which waits for the handler
 	first := make(chan reply, 1)
-	go func() { first <- post(t, server, "/", "", ce("1", "a")...) }()
+	go func() {
+		answer, _ := try(server, "/", "", ce("1", "a")...)
+		first <- answer
+	}()
 	<-begun
 	answer := post(t, server, "/", "", ce("2", "a")...)
 	require.Equal(t, 503, answer.status)

@@ -1,8 +1,8 @@
 package ceingress_test
 
 import (
-	"bytes"
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -105,23 +105,37 @@ type reply struct {
 // post sends one request; header is names and values.
 func post(t testing.TB, server *httptest.Server, path, body string, header ...string) reply {
 	t.Helper()
-	req, err := http.NewRequestWithContext(context.Background(), http.MethodPost, server.URL+path, strings.NewReader(body))
+	answer, err := try(server, path, body, header...)
 	require.NoError(t, err)
+	return answer
+}
+
+// try is post for other goroutines than the test's.
+func try(server *httptest.Server, path, body string, header ...string) (reply, error) {
+	req, err := http.NewRequestWithContext(context.Background(), http.MethodPost, server.URL+path, strings.NewReader(body))
+	if err != nil {
+		return reply{}, err
+	}
 	for i := 0; i < len(header); i += 2 {
 		req.Header.Add(header[i], header[i+1])
 	}
-	return do(t, server, req)
+	return send(server, req)
+}
+
+func send(server *httptest.Server, req *http.Request) (reply, error) {
+	resp, err := server.Client().Do(req)
+	if err != nil {
+		return reply{}, err
+	}
+	body, err := io.ReadAll(resp.Body)
+	return reply{resp.StatusCode, resp.Header, string(body)}, errors.Join(err, resp.Body.Close())
 }
 
 func do(t testing.TB, server *httptest.Server, req *http.Request) reply {
 	t.Helper()
-	resp, err := server.Client().Do(req)
+	answer, err := send(server, req)
 	require.NoError(t, err)
-	var body bytes.Buffer
-	_, err = io.Copy(&body, resp.Body)
-	require.NoError(t, err)
-	require.NoError(t, resp.Body.Close())
-	return reply{resp.StatusCode, resp.Header, body.String()}
+	return answer
 }
 
 // ce is the headers of an event in binary mode, and more.
