@@ -1,7 +1,7 @@
 // Package knativebus publishes to the brokers of Knative Eventing, as
 // CloudEvents in binary mode, and writes the manifests of a service's brokers
 // and triggers. It does not consume: triggers bring messages to a service by
-// HTTP.
+// HTTP, where package microsvc/ceingress takes them.
 //
 // A command goes to the broker "{destination}-commands" of the service that it
 // is for, see bus.To, an event to "{service}-events" of the service that

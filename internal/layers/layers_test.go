@@ -59,6 +59,7 @@ var rules = []rule{
 	{"microsvc/grpcapi", []string{"microsvc", "aggregate", "bus", "envelope", "microsvc/grpcapi/commandpb", "google.golang.org/grpc", "google.golang.org/grpc/...", "google.golang.org/genproto/googleapis/rpc/errdetails"}, "a face of a service knows it, and no sibling"},
 	{"microsvc/grpcapi/commandpb", []string{"google.golang.org/grpc", "google.golang.org/grpc/...", "google.golang.org/protobuf/..."}, "messages know no framework"},
 	{"microsvc/httpapi", []string{"microsvc", "aggregate", "bus", "envelope"}, "a face of a service knows it, and no sibling; HTTP is in the standard library"},
+	{"microsvc/ceingress", []string{"microsvc", "aggregate", "bus", "bus/knativebus", "envelope"}, "a face of a service knows it, and the names that its peer bus/knativebus gives"},
 	{"cmd/sourced", []string{"envelope"}, "the generator reads syntax only: it must run while nothing compiles"},
 	{"cmd/sourced/...", []string{"envelope"}, "the generator reads syntax only: it must run while nothing compiles"},
 	{"internal/pgschema", []string{"github.com/jackc/pgx/v5", "github.com/jackc/pgx/v5/...", "github.com/pressly/goose/v3", "github.com/pressly/goose/v3/database"}, "for what keeps its state in PostgreSQL"},
