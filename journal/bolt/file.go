@@ -61,7 +61,10 @@ func openFile(path string, opts *Options) (f *file, err error) {
 	f.stuck = false
 	if err == nil {
 		f.db.AllocSize = growBytes(0)
-		f.guard = newLeafGuard(f.handle, int64(f.db.Info().PageSize))
+		err = f.db.View(func(tx *bbolt.Tx) error {
+			f.guard = newLeafGuard(f.handle, int64(f.db.Info().PageSize), tx.Size())
+			return nil
+		})
 	}
 	if errors.Is(err, syscall.ENOMEM) && opts.MapBytes > 0 {
 		// Address space is limited here (ulimit -v): map what there is.

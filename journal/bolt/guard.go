@@ -13,24 +13,31 @@ import (
 // that length, which can be all memory that there is, and a page that is said to go
 // on in others gives them up with itself, whoever uses them.
 //
-// A page that was found sound once is not looked at again: from then on it is
-// written by this process. Only the committer uses it.
+// Only pages that the file had when it was opened are looked at, and once: what is
+// written later is this process's own. Only the committer uses it.
 type leafGuard struct {
 	file     *os.File
 	data     []byte // of the file, mapped; nil where that cannot be
 	pageSize int64
-	sound    pageSet
+	pages    uint64  // in the file when it was opened
+	sound    pageSet // of them, those that were looked at
 }
 
-func newLeafGuard(f *os.File, pageSize int64) *leafGuard {
-	return &leafGuard{file: f, pageSize: pageSize}
+func newLeafGuard(f *os.File, pageSize, size int64) *leafGuard {
+	pages := uint64(size / pageSize)
+	return &leafGuard{file: f, pageSize: pageSize, pages: pages, sound: newPageSet(pages)}
 }
 
-// change is to be called before a key of b is put or deleted.
-func (l *leafGuard) change(b *bbolt.Bucket, key []byte) error {
+// emptyPages are those of a file without content, which were looked at when it was
+// opened: two of meta, a list of free ones, a leaf.
+const emptyPages = 4
+
+// change is to be called before a key of b is put, or deleted: then bbolt may join
+// what is left of its page with those beside it.
+func (l *leafGuard) change(b *bbolt.Bucket, key []byte, deleted bool) error {
 	id := uint64(b.Root())
-	if id == 0 {
-		return nil // it lies in the page of the bucket that holds it, which was looked at when the file was opened
+	if id == 0 || l.pages <= emptyPages {
+		return nil // a bucket in the page of another one was looked at when the file was opened, too
 	}
 	for range maxDepth {
 		page, err := l.page(id)
@@ -48,8 +55,8 @@ func (l *leafGuard) change(b *bbolt.Bucket, key []byte) error {
 		if err != nil {
 			return err
 		}
-		for _, beside := range []uint64{ids[0], ids[2]} { // bbolt may join it with them
-			if beside == 0 {
+		for _, beside := range [...]uint64{ids[0], ids[2]} {
+			if beside == 0 || !deleted {
 				continue
 			}
 			if err := l.beside(beside); err != nil {
@@ -75,10 +82,7 @@ func (l *leafGuard) beside(id uint64) error {
 
 // leaf looks at one page, unless it did before.
 func (l *leafGuard) leaf(id uint64, page []byte) error {
-	for uint64(len(l.sound))*64 <= id {
-		l.sound = append(l.sound, make(pageSet, len(l.sound)+1024)...)
-	}
-	if l.sound.has(id) {
+	if id >= l.pages || l.sound.has(id) {
 		return nil
 	}
 	if err := checkExtent(id, page, l.pageSize); err != nil {

@@ -81,14 +81,14 @@ func (c *committer) write(g *group, s *submission) (result journal.Result, err e
 
 // store puts a key into a bucket, and remove deletes one.
 func (g *group) store(b *bbolt.Bucket, key, value []byte) error {
-	if err := g.guard.change(b, key); err != nil {
+	if err := g.guard.change(b, key, false); err != nil {
 		return err
 	}
 	return b.Put(key, value)
 }
 
 func (g *group) remove(b *bbolt.Bucket, key []byte) error {
-	if err := g.guard.change(b, key); err != nil {
+	if err := g.guard.change(b, key, true); err != nil {
 		return err
 	}
 	return b.Delete(key)
@@ -103,7 +103,7 @@ func (g *group) put(position uint64, value []byte) error {
 		if err != nil {
 			return err
 		}
-		if err := g.guard.change(sub, last[:]); err != nil {
+		if err := g.guard.change(sub, last[:], false); err != nil {
 			return err
 		}
 		sub.FillPercent = 1 // positions only grow
