@@ -19,6 +19,6 @@
 // one writes a tombstone. docs/formats/kafka.md has every name and header.
 //
 // Topics keep messages after they were handled, for as long as the broker's
-// settings say; a group that comes later gets the earlier ones. Kafka 2.4 or later
-// is needed.
+// settings say; a group that comes later gets the earlier ones. The assignor needs
+// Kafka 2.4 or later; the tests run on 4.4.
 package kafkabus
