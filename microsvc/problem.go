@@ -131,6 +131,29 @@ func Status(err error) int {
 	return first.status
 }
 
+// CodeOf is the code that a client takes a status below 500 for, where nothing else
+// tells: of a proxy, or of a service that is none of ours. It is
+// [aggregate.CodeUnknownOutcome] for others: of a proxy's 502, 503 and 504 nobody
+// knows what they cut off.
+func CodeOf(status int) aggregate.Code {
+	switch status {
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return aggregate.CodeUnauthorized
+	case http.StatusNotFound:
+		return aggregate.CodeNotFound
+	case http.StatusConflict:
+		return aggregate.CodeConflict
+	case http.StatusUnprocessableEntity:
+		return aggregate.CodeRejected
+	case http.StatusTooManyRequests:
+		return aggregate.CodeOverloaded
+	}
+	if status >= 400 && status < 500 {
+		return aggregate.CodeInvalid
+	}
+	return aggregate.CodeUnknownOutcome
+}
+
 // Problem is an error as a caller in another process gets it: [errors.Is] finds
 // those of the framework that the handler's error was.
 type Problem struct {

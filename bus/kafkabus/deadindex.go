@@ -38,28 +38,27 @@ type deadEntry struct {
 	place  deadPlace
 }
 
-// find returns the places of letters that are there now, oldest first.
+// find returns the places of letters that are there now, oldest first. It takes as
+// long as there is something to read: only each answer is bounded in time, so an
+// index that begins with many letters gets to their end.
 func (x *deadIndex) find(ctx context.Context, t *transport, doing string, match func(*bus.DeadLetter) bool) ([]deadPlace, error) {
+	if err := t.ask(ctx, doing, x.enter); err != nil { // another one may be reading
+		return nil, err
+	}
+	defer x.leave()
+	if err := x.catchUp(ctx, t, doing); err != nil {
+		return nil, err
+	}
 	var places []deadPlace
-	err := t.ask(ctx, doing, func(ctx context.Context) error {
-		if err := x.enter(ctx); err != nil {
-			return err
+	for _, e := range x.live {
+		if match(&e.letter) {
+			places = append(places, e.place)
 		}
-		defer x.leave()
-		if err := x.catchUp(ctx, t); err != nil {
-			return err
-		}
-		for _, e := range x.live {
-			if match(&e.letter) {
-				places = append(places, e.place)
-			}
-		}
-		return nil
-	})
+	}
 	slices.SortFunc(places, func(a, b deadPlace) int {
 		return cmp.Or(cmp.Compare(a.offset, b.offset), cmp.Compare(a.partition, b.partition))
 	})
-	return places, err
+	return places, nil
 }
 
 func (x *deadIndex) enter(ctx context.Context) error {
@@ -78,17 +77,20 @@ func (x *deadIndex) enter(ctx context.Context) error {
 
 func (x *deadIndex) leave() { <-x.busy }
 
-// catchUp reads what has come since the last time.
-func (x *deadIndex) catchUp(ctx context.Context, t *transport) error {
+// catchUp reads what has come since the last time. What it had read when ctx ends, or
+// an answer does not come, counts the next time.
+func (x *deadIndex) catchUp(ctx context.Context, t *transport, doing string) error {
 	name := t.names.dead()
-	starts, err := t.admin.ListStartOffsets(ctx, name)
-	var ends kadm.ListedOffsets
-	if err == nil {
-		ends, err = t.admin.ListCommittedOffsets(ctx, name)
-	}
-	if err == nil {
-		err = errors.Join(starts.Error(), ends.Error())
-	}
+	var starts, ends kadm.ListedOffsets
+	err := t.ask(ctx, doing, func(ctx context.Context) (err error) {
+		if starts, err = t.admin.ListStartOffsets(ctx, name); err == nil {
+			ends, err = t.admin.ListCommittedOffsets(ctx, name)
+		}
+		if err == nil {
+			err = errors.Join(starts.Error(), ends.Error())
+		}
+		return err
+	})
 	if errors.Is(err, kerr.UnknownTopicOrPartition) { // nobody has set anything aside
 		x.reset()
 		return nil
@@ -115,9 +117,11 @@ func (x *deadIndex) catchUp(ctx context.Context, t *transport) error {
 		}
 	}
 	for behind() {
-		records, err := pollSome(ctx, x.client)
-		if err != nil {
-			x.reset() // what it had read is read again
+		var records []*kgo.Record
+		if err := t.ask(ctx, doing, func(ctx context.Context) (err error) {
+			records, err = pollSome(ctx, x.client)
+			return err
+		}); err != nil {
 			return err
 		}
 		for _, r := range records {

@@ -152,23 +152,10 @@ func foreignCode(status int, text string) aggregate.Code {
 		}
 	}
 	switch status {
-	case http.StatusUnauthorized, http.StatusForbidden:
-		return aggregate.CodeUnauthorized
-	case http.StatusNotFound:
-		return aggregate.CodeNotFound
-	case http.StatusConflict:
-		return aggregate.CodeConflict
-	case http.StatusUnprocessableEntity:
-		return aggregate.CodeRejected
-	case http.StatusTooManyRequests:
-		return aggregate.CodeOverloaded
-	case http.StatusInternalServerError:
+	case http.StatusInternalServerError: // there is no proxy's here: it says so by a code of gRPC
 		return aggregate.CodeInternal
 	case http.StatusServiceUnavailable:
 		return aggregate.CodeUnavailable
 	}
-	if status >= 400 && status < 500 {
-		return aggregate.CodeInvalid
-	}
-	return aggregate.CodeUnknownOutcome
+	return microsvc.CodeOf(status)
 }

@@ -178,30 +178,10 @@ func problem(resp *http.Response, data []byte) *microsvc.Problem {
 		p.ID = resp.Header.Get(HeaderRequestID)
 	}
 	if err != nil || f.Code == "" {
-		p.Code = foreign(resp.StatusCode)
+		p.Code = microsvc.CodeOf(resp.StatusCode)
 	}
 	if p.Message == "" {
 		p.Message = "answered with " + resp.Status
 	}
 	return p
-}
-
-// foreign is the code of a status alone.
-func foreign(status int) aggregate.Code {
-	switch status {
-	case http.StatusUnauthorized, http.StatusForbidden:
-		return aggregate.CodeUnauthorized
-	case http.StatusNotFound:
-		return aggregate.CodeNotFound
-	case http.StatusConflict:
-		return aggregate.CodeConflict
-	case http.StatusUnprocessableEntity:
-		return aggregate.CodeRejected
-	case http.StatusTooManyRequests:
-		return aggregate.CodeOverloaded
-	}
-	if status >= 400 && status < 500 {
-		return aggregate.CodeInvalid
-	}
-	return aggregate.CodeUnknownOutcome // of a proxy's 502, 503 and 504, nobody knows what they cut off
 }
