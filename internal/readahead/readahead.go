@@ -1,4 +1,3 @@
-// Package readahead reads pages from a store one ahead of who uses them.
 package readahead
 
 // Page is a part of what is read.
