@@ -122,7 +122,7 @@ func readBlocks(t *testing.T) (blocks []block) {
 func readSources(t *testing.T) (files []string, packages map[string]string) {
 	t.Helper()
 	packages = map[string]string{
-		"context": "context", "errors": "errors", "fmt": "fmt", "slog": "log/slog", "time": "time", "http": "net/http", "os": "os", "testing": "testing",
+		"context": "context", "errors": "errors", "fmt": "fmt", "slog": "log/slog", "time": "time", "http": "net/http", "os": "os", "testing": "testing", "synctest": "testing/synctest",
 	}
 	err := fs.WalkDir(os.DirFS(root), ".", func(name string, d fs.DirEntry, err error) error {
 		switch {
