@@ -55,7 +55,7 @@ var rules = []rule{
 	{"aggregate", []string{"bus", "journal", "envelope", "snapshot"}, "domain code must compile without third-party code"},
 	{"aggregate/aggregatetest", []string{"aggregate", "bus", "journal", "envelope", "snapshot", "internal/...", "github.com/stretchr/testify/..."}, "a suite of domain code needs no actors"},
 	{"actor", []string{"aggregate", "bus", "journal", "lock", "envelope", "snapshot", "internal/statediff", "github.com/asynkron/protoactor-go/actor"}, "the only door to protoactor, over any journal"},
-	{"microsvc", []string{"aggregate", "bus", "outbox", "journal", "envelope"}, "handlers know no transport, and no host: aggregate.Asker is enough"},
+	{"microsvc", []string{"aggregate", "bus", "outbox", "journal", "lock", "envelope"}, "handlers know no transport, and no host: aggregate.Asker is enough"},
 	{"microsvc/grpcapi", []string{"microsvc", "aggregate", "bus", "envelope", "microsvc/grpcapi/commandpb", "google.golang.org/grpc", "google.golang.org/grpc/...", "google.golang.org/genproto/googleapis/rpc/errdetails"}, "a face of a service knows it, and no sibling"},
 	{"microsvc/grpcapi/commandpb", []string{"google.golang.org/grpc", "google.golang.org/grpc/...", "google.golang.org/protobuf/..."}, "messages know no framework"},
 	{"microsvc/httpapi", []string{"microsvc", "aggregate", "bus", "envelope"}, "a face of a service knows it, and no sibling; HTTP is in the standard library"},
