@@ -56,6 +56,7 @@ var rules = []rule{
 	{"aggregate/aggregatetest", []string{"aggregate", "bus", "journal", "envelope", "snapshot", "internal/...", "github.com/stretchr/testify/..."}, "a suite of domain code needs no actors"},
 	{"actor", []string{"aggregate", "bus", "journal", "lock", "envelope", "snapshot", "internal/statediff", "github.com/asynkron/protoactor-go/actor"}, "the only door to protoactor, over any journal"},
 	{"microsvc", []string{"aggregate", "bus", "outbox", "journal", "lock", "envelope"}, "handlers know no transport, and no host: aggregate.Asker is enough"},
+	{"microsvc/microsvctest", []string{"microsvc", "actor", "aggregate", "bus", "outbox", "journal", "journal/memory", "lock", "envelope", "internal/testenv/buskit", "github.com/stretchr/testify/..."}, "a suite knows no face, and no transport"},
 	{"microsvc/grpcapi", []string{"microsvc", "aggregate", "bus", "envelope", "microsvc/grpcapi/commandpb", "google.golang.org/grpc", "google.golang.org/grpc/...", "google.golang.org/genproto/googleapis/rpc/errdetails"}, "a face of a service knows it, and no sibling"},
 	{"microsvc/grpcapi/commandpb", []string{"google.golang.org/grpc", "google.golang.org/grpc/...", "google.golang.org/protobuf/..."}, "messages know no framework"},
 	{"microsvc/httpapi", []string{"microsvc", "aggregate", "bus", "envelope"}, "a face of a service knows it, and no sibling; HTTP is in the standard library"},

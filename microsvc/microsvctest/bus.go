@@ -42,7 +42,8 @@ func RunBus(t *testing.T, connect func(t testing.TB, namespace, group string) *b
 			for _, c := range fit {
 				t.Run(c.Name, func(t *testing.T) {
 					r.check(t, &c, letters)
-					effect(t, w, &c, message(&c).ID, true)
+					c.ID, c.Commanded = message(&c).ID, true // by the inbox
+					effect(t, w, &c)
 				})
 			}
 		})

@@ -41,9 +41,12 @@ type Case struct {
 	Coins  int            // in the purse behind it
 	Bus    bus.Outcome    // of the first attempt; [bus.Unhandled] means that it does not come
 
-	// Refused says that a face does not take the call: its caller gets an error,
-	// and the service has not heard of it.
-	Refused bool
+	// What only a face may change. Refused says that it does not take the call: its
+	// caller gets an error, and the service has not heard of it. ID is what the call is
+	// known by, empty for nothing. Logged says that the log has what the caller is not
+	// told, and Commanded that the effect has a command's id: as it is with a key.
+	Refused, Logged, Commanded bool
+	ID                         string
 
 	purse string
 }
@@ -55,7 +58,7 @@ func (c *Case) again() bool { return c.Status == 429 || c.Status == 503 }
 func (c *Case) call() Call {
 	return Call{
 		Command: c.Command, Input: strings.ReplaceAll(c.Input, "ID", c.purse), Session: c.Session,
-		Key: strings.ReplaceAll(c.Key, "ID", c.purse), ID: "call-" + c.purse,
+		Key: c.Key, ID: "call-" + c.purse,
 	}
 }
 
@@ -140,6 +143,8 @@ var cases = []Case{
 	{Name: "strict: something follows", Strict: true, Command: "purse.take", Input: `{"id":"ID","n":1} 1`, Status: 400, Text: "input: something follows the value at offset 19", Code: "decode", Coins: 5, Bus: dead},
 	{Name: "strict: null", Strict: true, Command: "purse.take", Input: `null`, Status: 400, Text: "input: is null at offset 0", Code: "decode", Coins: 5, Bus: dead},
 	{Name: "strict: cut off", Strict: true, Command: "purse.take", Input: `{"id":"ID"`, Status: 400, Text: "input: unexpected end of JSON input at offset 10", Code: "decode", Coins: 5, Bus: dead},
+	{Name: "strict: no input", Strict: true, Command: "purse.take", Input: ``, Status: 400, Text: "input: unexpected end of JSON input at offset 0", Code: "decode", Coins: 5, Bus: dead},
+	{Name: "strict: space around", Strict: true, Command: "purse.put", Input: ` {"id":"ID","n":3} `, Status: 200, Reply: `{"coins":8}`, Coins: 8, Bus: bus.Handled},
 }
 
 type word struct {
@@ -199,6 +204,8 @@ func tableWorld(t testing.TB, strict bool) (*World, []Case) {
 			continue
 		}
 		c.purse = fmt.Sprintf("%02d", i)
+		c.Key, c.ID = strings.ReplaceAll(c.Key, "ID", c.purse), "call-"+c.purse
+		c.Logged, c.Commanded = c.Status >= 500, c.Key != ""
 		if c.Session != nil { // of this case alone
 			session := microsvc.Session{}
 			for key, value := range c.Session {
