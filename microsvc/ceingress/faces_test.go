@@ -72,7 +72,7 @@ func batched(e event) (contentType, body string, header map[string]string) {
 	return batchJSON, "[" + body + "]", nil
 }
 
-// face is an ingress of commands, with an inbox: it answers with what a broker is to
+// face is an ingress with an inbox: it answers with what a broker is to
 // do, and never with a reply.
 func face(batch bool, encode func(event) (contentType, body string, header map[string]string)) microsvctest.Face {
 	return microsvctest.Face{
@@ -82,6 +82,9 @@ func face(batch bool, encode func(event) (contentType, body string, header map[s
 				e := event{data: c.Input, attributes: map[string]string{
 					"specversion": "1.0", "source": "/test", "id": c.ID, "type": c.Command, "sourcedkind": "command",
 				}}
+				if c.Event {
+					e.attributes["sourcedkind"] = "event"
+				}
 				if c.Key != "" {
 					e.attributes["id"] = c.Key
 				}
@@ -112,7 +115,8 @@ func face(batch bool, encode func(event) (contentType, body string, header map[s
 				return read(resp, string(answer), batch)
 			}
 		},
-		Wants: wants,
+		Wants:  wants,
+		Events: true,
 	}
 }
 
@@ -157,7 +161,7 @@ func wants(c *microsvctest.Case) {
 		c.Status = http.StatusServiceUnavailable
 	}
 	if c.Bus == bus.Unhandled {
-		c.Text = fmt.Sprintf("nothing handles command %q", c.Command)
+		c.Text = fmt.Sprintf("nothing handles %s %q", map[bool]string{true: "event", false: "command"}[c.Event], c.Command)
 	}
 	if c.Command == "" || len(c.Key) > 100 { // no CloudEvent
 		c.Status, c.Code, c.Text, c.ID = http.StatusBadRequest, microsvc.CodeDecode, "", ""

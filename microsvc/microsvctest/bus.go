@@ -28,8 +28,10 @@ func RunBus(t *testing.T, connect func(t testing.TB, namespace, group string) *b
 			namespace := buskit.Namespace()
 			r := &busRun{t: t, w: w, bus: connect(t, namespace, "purses"), of: map[string][]settled{}, changed: make(chan struct{}, 1)}
 			end := r.start()
-			for i := range fit {
-				r.send(&fit[i])
+			r.send(&fit[0])
+			r.await(&fit[0]) // it listens and subscribes, so that no event is lost
+			for i := range fit[1:] {
+				r.send(&fit[1+i])
 			}
 			for i := range fit {
 				r.await(&fit[i])
@@ -104,6 +106,9 @@ func message(c *Case) envelope.Message {
 		ID: call.ID, Kind: envelope.KindCommand, Name: call.Command, Key: c.purse, Codec: envelope.CodecJSON, ContentType: bus.ContentTypeJSON,
 		Data: []byte(call.Input), Time: time.Now(),
 	}
+	if c.Event {
+		m.Kind = envelope.KindEvent
+	}
 	if call.Key != "" {
 		m.ID = call.Key
 	}
@@ -138,9 +143,9 @@ func (r *busRun) send(c *Case) {
 	}
 }
 
-// last is what comes behind the repeats of m.
+// last is what comes behind the repeats of m: no input of its handler.
 func last(m envelope.Message) envelope.Message {
-	m.ID, m.Name, m.Data = "last-"+m.ID, "nothing", []byte("{}")
+	m.ID, m.Data = "last-"+m.ID, []byte("{}")
 	return m
 }
 

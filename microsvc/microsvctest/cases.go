@@ -22,6 +22,7 @@ const start = 5
 type Case struct {
 	Name           string
 	Command, Input string
+	Event          bool // Command is an event's name: for a bus, and who has [Face].Events
 	Session        microsvc.Session
 	Strict         bool // of a service with StrictInput
 
@@ -57,7 +58,7 @@ func (c *Case) again() bool { return c.Status == 429 || c.Status == 503 }
 // call is the call itself.
 func (c *Case) call() Call {
 	return Call{
-		Command: c.Command, Input: strings.ReplaceAll(c.Input, "ID", c.purse), Session: c.Session,
+		Command: c.Command, Event: c.Event, Input: strings.ReplaceAll(c.Input, "ID", c.purse), Session: c.Session,
 		Key: c.Key, ID: "call-" + c.purse,
 	}
 }
@@ -138,6 +139,17 @@ var cases = []Case{
 	{Name: "panic", Command: "fail", Input: `{"with":"panic"}`, Status: 500, Text: masked, Code: "panic", Coins: 5, Bus: dead},
 	{Name: "panic of an aggregate", Command: "purse.break", Input: `{"id":"ID","n":1}`, Status: 500, Text: masked, Code: "panic", Coins: 5, Bus: dead},
 
+	{Name: "event", Event: true, Command: "coins.given", Input: `{"id":"ID","n":3}`, Status: 200, Coins: 8, Bus: bus.Handled},
+	{Name: "event that comes again", Event: true, Command: "coins.given", Input: `{"id":"ID","n":3}`, Key: "k-ID", Repeat: 3, Status: 200, Coins: 8, Bus: bus.Handled},
+	{Name: "event that is cut off", Event: true, Command: "coins.given", Input: `{"id":"ID","n":`, Status: 400, Text: "input: unexpected end of JSON input at offset 15", Code: "decode", Coins: 5, Bus: dead},
+	{Name: "event without a field", Event: true, Command: "coins.given", Input: `{"id":"ID"}`, Status: 400, Text: "input lacks n", Code: "guard", Coins: 5, Bus: dead},
+	{Name: "event that is rejected", Event: true, Command: "coins.given", Input: `{"id":"ID","n":-6}`, Status: 422, Text: "there are only 5 coins", Code: "rejected", Coins: 5, Bus: dead},
+	{Name: "event too early", Event: true, Command: "coins.given", Input: `{"id":"none","n":-6}`, Status: 404, Text: "purse/none not found", Code: "not_found", Coins: 5, Bus: again},
+	{Name: "event that panics", Event: true, Command: "coins.given", Input: `{"id":"ID","n":0}`, Status: 500, Text: masked, Code: "panic", Coins: 5, Bus: dead},
+	{Name: "event of no interest", Event: true, Command: "coins.lost", Input: `{}`, Status: 404, Code: "unknown_command", Coins: 5, Bus: bus.Unhandled},
+	{Name: "event called as a command", Event: true, Command: "purse.put", Input: `{"id":"ID","n":3}`, Status: 404, Code: "unknown_command", Coins: 5, Bus: bus.Unhandled},
+	{Name: "command called as an event", Command: "coins.given", Input: `{"id":"ID","n":3}`, Status: 404, Text: `unknown command "coins.given"`, Code: "unknown_command", Coins: 5, Bus: bus.Unhandled},
+
 	{Name: "strict: known fields", Strict: true, Command: "purse.put", Input: `{"id":"ID","n":3}`, Status: 200, Reply: `{"coins":8}`, Coins: 8, Bus: bus.Handled},
 	{Name: "strict: unknown field", Strict: true, Command: "purse.put", Input: `{"id":"ID","n":3,"x":[]}`, Status: 400, Text: `input: unknown field "x"`, Code: "decode", Coins: 5, Bus: dead},
 	{Name: "strict: something follows", Strict: true, Command: "purse.take", Input: `{"id":"ID","n":1} 1`, Status: 400, Text: "input: something follows the value at offset 19", Code: "decode", Coins: 5, Bus: dead},
@@ -183,7 +195,9 @@ func tableWorld(t testing.TB, strict bool) (*World, []Case) {
 		wrapped := m(f)
 		return func(c *microsvc.Context, _ any) (any, error) { return wrapped(c) }
 	}
-	w := NewWorld(t, microsvc.Options{StrictInput: strict},
+	var w *World
+	host := func() aggregate.Asker[Purse] { return w.Purses }
+	w = NewWorld(t, microsvc.Options{StrictInput: strict},
 		microsvc.Handle("echo", func(_ *microsvc.Context, in word) (word, error) { return in, nil }),
 		microsvc.Handle("nothing", func(*microsvc.Context, any) (any, error) { return nil, nil }),
 		microsvc.Handle("full", around(limit, func(*microsvc.Context) (any, error) { return "there was room", nil })),
@@ -197,7 +211,18 @@ func tableWorld(t testing.TB, strict bool) (*World, []Case) {
 			}
 			return errors.New(Secret)
 		}),
-		microsvc.Expose(cmdBreak, nil))
+		microsvc.Expose(cmdBreak, nil),
+		microsvc.On("coins.given", func(c *microsvc.Context, in Move) error {
+			ask := Put.Ask
+			switch {
+			case in.N == 0:
+				panic(Secret)
+			case in.N < 0:
+				ask, in.N = Take.Ask, -in.N
+			}
+			_, err := ask(c, host(), in, aggregate.WithCommandID(c.CommandID()))
+			return err
+		}, microsvc.RequireFields("id", "n")))
 	var fit []Case
 	for i, c := range cases {
 		if c.Strict != strict {

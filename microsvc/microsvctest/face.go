@@ -16,6 +16,7 @@ import (
 // Call is one call of a service.
 type Call struct {
 	Command string
+	Event   bool   // Command is an event's name
 	Input   string // meant to be JSON
 	Session microsvc.Session
 	Key     string // of idempotency; empty for none
@@ -46,6 +47,9 @@ type Face struct {
 	// that it means the same.
 	Wants func(c *Case)
 
+	// Events is a face that takes events as well as commands.
+	Events bool
+
 	// Direct is a face without a boundary: errors come whole, and nothing is in
 	// the log.
 	Direct bool
@@ -58,6 +62,9 @@ func Run(t *testing.T, f Face) {
 		w, fit := tableWorld(t, strict)
 		ask := f.Open(t, w)
 		for _, c := range fit {
+			if c.Event && !f.Events {
+				continue
+			}
 			if f.Wants != nil {
 				f.Wants(&c)
 			}
