@@ -181,13 +181,11 @@ func (p *Problem) Is(target error) bool {
 	})
 }
 
-// Permanent reports whether the same command would fail again.
+// Permanent reports whether the same command would fail again: as it would for the
+// handler's error itself, see [bus.IsPermanent].
 func (p *Problem) Permanent() bool {
-	switch p.Code {
-	case CodeDecode, CodeGuard, aggregate.CodeRejected, aggregate.CodeUnauthorized, aggregate.CodeInvalid, aggregate.CodePanic:
-		return true
-	}
-	return false
+	i := slices.IndexFunc(kinds, func(k kind) bool { return k.code == p.Code })
+	return i >= 0 && bus.IsPermanent(kinds[i].sentinel)
 }
 
 // problemOf makes what a remote caller may see of err.

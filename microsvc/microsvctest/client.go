@@ -29,7 +29,7 @@ func RunClient(t *testing.T, f Face) {
 var composed = []error{
 	&aggregate.ReplayError{Err: aggregate.ErrUnknownEvent}, &aggregate.PanicError{}, &journal.ConflictError{}, envelope.Invalid("f", "v", "r"),
 	&microsvc.DecodeError{}, &microsvc.GuardError{}, &microsvc.PanicError{}, aggregate.Reject("no"), aggregate.Unauthorized("no"),
-	aggregate.NotFound(envelope.Stream{Type: "a", ID: "1"}), bus.Permanent(aggregate.ErrConflict), errors.New("of no kind"),
+	aggregate.NotFound(envelope.Stream{Type: "a", ID: "1"}), errors.New("of no kind"),
 	fmt.Errorf("%w: %w", aggregate.ErrNotRun, context.DeadlineExceeded), errors.Join(aggregate.ErrUnknownOutcome, journal.ErrClosed),
 }
 
@@ -43,11 +43,11 @@ func errorsKeepTheirType(t *testing.T, f Face) {
 		return nil, now
 	}))
 	ask := f.Open(t, w)
-	returned := func(err error) error {
+	returned := func(err error) (got error) {
 		mu.Lock()
 		now = err
 		mu.Unlock()
-		got := ask(t.Context(), Call{Command: "return", Input: "1", ID: "call-1"}).Err
+		got = ask(t.Context(), Call{Command: "return", Input: "1", ID: "call-1"}).Err
 		require.Error(t, got)
 		for _, target := range Sentinels {
 			require.Equal(t, errors.Is(err, target.Err), errors.Is(got, target.Err), "%v: is it %s?", err, target.Name)
@@ -57,16 +57,14 @@ func errorsKeepTheirType(t *testing.T, f Face) {
 	}
 	for _, s := range Sentinels {
 		got := returned(fmt.Errorf("%s: %w", Secret, s.Err))
+		require.Equal(t, bus.IsPermanent(s.Err), bus.IsPermanent(got), "%s: a message that met it", s.Name)
 		if !f.Direct && microsvc.Status(got) >= 500 {
 			require.NotContains(t, got.Error(), Secret)
 		}
 	}
 	for _, err := range composed {
-		returned(err)
+		require.Equal(t, bus.IsPermanent(err), bus.IsPermanent(returned(err)), "%v", err)
 	}
-	require.True(t, bus.IsPermanent(returned(aggregate.Reject("no"))))
-	require.False(t, bus.IsPermanent(returned(aggregate.ErrConflict)))
-	require.False(t, bus.IsPermanent(returned(errors.New("x"))))
 }
 
 // forward is a command that asks another service, through ask.
