@@ -204,11 +204,7 @@ func (r *busRun) check(t *testing.T, c *Case, letters map[string]bus.DeadLetter)
 		require.False(t, isDead)
 		return
 	}
-	for _, s := range Sentinels {
-		if (&microsvc.Problem{Code: c.Code}).Is(s.Err) {
-			require.ErrorIs(t, first.err, s.Err, s.Name)
-		}
-	}
+	c.typed(t, first.err)
 	tries := 1
 	if c.Bus == again {
 		tries = attempts

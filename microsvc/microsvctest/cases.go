@@ -3,10 +3,11 @@ package microsvctest
 import (
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/stretchr/testify/require"
 
 	"github.com/troupe-go/troupe/aggregate"
 	"github.com/troupe-go/troupe/bus"
@@ -60,6 +61,20 @@ func (c *Case) call() Call {
 	return Call{
 		Command: c.Command, Event: c.Event, Input: strings.ReplaceAll(c.Input, "ID", c.purse), Session: c.Session,
 		Key: c.Key, ID: "call-" + c.purse,
+	}
+}
+
+// typed compares an error with those that the case's code stands for.
+func (c *Case) typed(t *testing.T, err error) {
+	t.Helper()
+	p := &microsvc.Problem{Code: c.Code}
+	if c.Code == microsvc.CodeDecode {
+		p.Also = []aggregate.Code{aggregate.CodeInvalid} // as a DecodeError says
+	}
+	for _, s := range Sentinels {
+		if p.Is(s.Err) {
+			require.ErrorIs(t, err, s.Err, s.Name)
+		}
 	}
 }
 
@@ -239,9 +254,7 @@ func tableWorld(t testing.TB, strict bool) (*World, []Case) {
 			c.Session = session
 		}
 		_, err := Put.Ask(t.Context(), w.Purses, Move{c.purse, start})
-		if err != nil {
-			t.Fatal(strconv.Quote(c.Name), err)
-		}
+		require.NoError(t, err, c.Name)
 		fit = append(fit, c)
 	}
 	return w, fit

@@ -118,11 +118,7 @@ func (f Face) answered(t *testing.T, w *World, c *Case, got Answer) {
 	}
 	require.Empty(t, got.Reply)
 	if got.Err != nil {
-		for _, s := range Sentinels {
-			if (&microsvc.Problem{Code: c.Code}).Is(s.Err) {
-				require.ErrorIs(t, got.Err, s.Err, s.Name)
-			}
-		}
+		c.typed(t, got.Err)
 	}
 	if f.Direct {
 		if c.Status < 500 && c.Status != 409 && c.Status != 429 && c.Text != "" {
