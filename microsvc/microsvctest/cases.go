@@ -149,6 +149,8 @@ var cases = []Case{
 	{Name: "canceled", Command: "fail", Input: `{"with":"canceled"}`, Status: 500, Text: masked, Code: "canceled", Coins: 5, Bus: again},
 	{Name: "corrupt", Command: "fail", Input: `{"with":"corrupt"}`, Status: 500, Text: masked, Code: "corrupt", Coins: 5, Bus: again},
 	{Name: "plain error", Command: "fail", Input: `{"with":"plain"}`, Status: 500, Text: masked, Code: "internal", Coins: 5, Bus: again},
+	{Name: "marked permanent", Command: "fail", Input: `{"with":"permanent"}`, Status: 500, Text: masked, Code: "internal", Coins: 5, Bus: dead},
+	{Name: "marked retryable", Command: "fail", Input: `{"with":"retryable"}`, Status: 422, Text: "not now", Code: "rejected", Coins: 5, Bus: again},
 	{Name: "guard that fails", Command: "guarded", Input: `{}`, Session: ada, Status: 500, Text: masked, Code: "internal", Coins: 5, Bus: again},
 	{Name: "guard that panics", Command: "guarded", Input: `{}`, Session: eve, Status: 500, Text: masked, Code: "panic", Coins: 5, Bus: dead},
 	{Name: "panic", Command: "fail", Input: `{"with":"panic"}`, Status: 500, Text: masked, Code: "panic", Coins: 5, Bus: dead},

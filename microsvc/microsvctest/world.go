@@ -88,6 +88,8 @@ var failures = map[string]error{
 	"canceled":             fmt.Errorf("%w: %s", context.Canceled, Secret),
 	"not run":              fmt.Errorf("%w: %s: %w", aggregate.ErrNotRun, Secret, context.DeadlineExceeded),
 	"unknown outcome":      fmt.Errorf("%w: %s: %w", aggregate.ErrUnknownOutcome, Secret, journal.ErrConflict),
+	"permanent":            bus.Permanent(errors.New(Secret)),
+	"retryable":            bus.Retryable(fmt.Errorf("%s: %w", Secret, aggregate.Reject("not now"))),
 	"corrupt":              fmt.Errorf("%w: %s", journal.ErrCorrupt, Secret),
 }
 
