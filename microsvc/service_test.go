@@ -342,25 +342,6 @@ func TestLogTellsStatusAndNoInput(t *testing.T) {
 	require.NotContains(t, log.String(), "secret")
 }
 
-func TestStrictInput(t *testing.T) {
-	t.Parallel()
-	o := quiet()
-	o.StrictInput = true
-	svc := microsvc.New("s").WithOptions(o).Register(echo("a"))
-	for input, want := range map[string]string{
-		`{"text":"x","more":1}`: `input: unknown field "more"`,
-		`{"text":"x"} 1`:        "input: something follows the value at offset 14",
-		`{"text":"x"`:           "input: unexpected end of JSON input at offset 11",
-		``:                      "input: unexpected end of JSON input at offset 0",
-	} {
-		_, err := svc.Dispatch(t.Context(), "a", []byte(input), nil)
-		require.ErrorIs(t, err, microsvc.ErrDecode)
-		require.EqualError(t, err, want)
-	}
-	_, err := svc.Dispatch(t.Context(), "a", []byte(` {"text":"x"} `), nil)
-	require.NoError(t, err)
-}
-
 func TestADispatchInAHandlerGoesOnWithTheConversation(t *testing.T) {
 	t.Parallel()
 	var svc *microsvc.Service

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/troupe-go/troupe/aggregate"
+	"github.com/troupe-go/troupe/envelope"
 	"github.com/troupe-go/troupe/microsvc"
 )
 
@@ -82,7 +84,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case a.draining.Load():
 		x.stopping()
 	default:
-		x.refuse(http.StatusNotFound, microsvc.CodeUnknownCommand, "unknown command")
+		x.refuse(http.StatusNotFound, microsvc.CodeUnknownCommand, fmt.Sprintf("unknown command %q", envelope.CutText(name, 64)))
 	}
 }
 
