@@ -439,3 +439,24 @@ func TestGuardsThatFail(t *testing.T) {
 	require.Equal(t, 500, failed.Status)
 	require.NotContains(t, failed.Message, "10.0.0.7")
 }
+
+// A function finds the aggregates that the service hosts.
+func TestHostOf(t *testing.T) {
+	t.Parallel()
+	host, j := theatre(t)
+	book := microsvc.Handle("reserve", func(c *microsvc.Context, in reserve) (any, error) {
+		to, err := microsvc.HostOf[seat](c)
+		if err != nil {
+			return nil, err
+		}
+		return cmdReserve.Ask(c, to, in, aggregate.WithCommandID(c.CommandID()))
+	})
+	var none *actor.Aggregates[seat]
+	_, err := microsvc.New("s").WithOptions(quiet()).WithHosts(none, 7, host).Register(book).Dispatch(t.Context(), "reserve", []byte(`{"seat":"A1","guest":"ada"}`), nil)
+	require.NoError(t, err)
+	require.Len(t, records(t, j, "A1"), 1)
+	_, err = microsvc.New("s").WithOptions(quiet()).WithHosts(none).Register(book).Dispatch(t.Context(), "reserve", []byte(`{"seat":"A1","guest":"ada"}`), nil)
+	require.ErrorIs(t, err, microsvc.ErrNoHost)
+	require.ErrorContains(t, err, `"reserve" has no host for its aggregate microsvc_test.seat`)
+	require.True(t, bus.IsPermanent(err))
+}
