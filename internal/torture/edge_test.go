@@ -16,13 +16,10 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/backoff"
 
 	"github.com/troupe-go/troupe/aggregate"
 	"github.com/troupe-go/troupe/internal/testenv"
 	"github.com/troupe-go/troupe/microsvc"
-	"github.com/troupe-go/troupe/microsvc/grpcapi"
 	"github.com/troupe-go/troupe/microsvc/httpapi"
 )
 
@@ -113,20 +110,7 @@ func httpClient(t *testing.T, addr string) asking {
 	}
 }
 
-func grpcClient(t *testing.T, addr string) asking {
-	soon := backoff.Config{BaseDelay: 5 * time.Millisecond, Multiplier: 1.5, MaxDelay: 50 * time.Millisecond}
-	c, err := grpcapi.NewClient(addr, &grpcapi.ClientOptions{Dial: []grpc.DialOption{
-		grpc.WithConnectParams(grpc.ConnectParams{Backoff: soon, MinConnectTimeout: time.Second}),
-	}})
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = c.Close() }) // there is nobody to tell
-	return func(ctx context.Context, name string, in any, key string) ([]byte, error) {
-		if key == "" {
-			return c.Do(ctx, name, in)
-		}
-		return c.Do(ctx, name, in, grpcapi.WithIdempotencyKey(key))
-	}
-}
+func grpcClient(t *testing.T, addr string) asking { return grpcClientOf(t, addr) }
 
 func (e *edge) intN(n int) int {
 	e.mu.Lock()
