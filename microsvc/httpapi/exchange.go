@@ -83,22 +83,41 @@ func (x *exchange) caller(ctx context.Context) (session microsvc.Session, key st
 	return session, x.r.Header.Get(HeaderIdempotencyKey), true
 }
 
+// sessionHeader is one of Options.SessionHeaders.
+type sessionHeader struct {
+	name   string // in lower case, or what it begins with
+	prefix bool
+}
+
+func sessionHeaders(patterns []string) (all []sessionHeader) {
+	for _, pattern := range patterns {
+		name, prefix := strings.CutSuffix(strings.ToLower(pattern), "*")
+		all = append(all, sessionHeader{name, prefix})
+	}
+	return all
+}
+
+func (p sessionHeader) matches(header string) bool {
+	if !p.prefix {
+		return strings.EqualFold(header, p.name)
+	}
+	return len(header) >= len(p.name) && strings.EqualFold(header[:len(p.name)], p.name) && !strings.EqualFold(header, adminSecret)
+}
+
 // variable returns the session variable that a header becomes.
 func (a *API) variable(header string) (string, bool) {
-	name := strings.ToLower(header)
-	for _, pattern := range a.opts.SessionHeaders {
-		pattern = strings.ToLower(pattern)
-		prefix, isPrefix := strings.CutSuffix(pattern, "*")
-		if name != pattern && (!isPrefix || !strings.HasPrefix(name, prefix) || name == adminSecret) {
+	for _, p := range a.headers {
+		if !p.matches(header) {
 			continue
 		}
-		switch name {
-		case strings.ToLower(HeaderCorrelationID):
-			name = microsvc.KeyCorrelationID
-		case strings.ToLower(HeaderCausationID):
-			name = microsvc.KeyCausationID
+		switch name := strings.ToLower(header); name {
+		case "x-correlation-id":
+			return microsvc.KeyCorrelationID, true
+		case "x-causation-id":
+			return microsvc.KeyCausationID, true
+		default:
+			return name, true
 		}
-		return name, true
 	}
 	return "", false
 }
@@ -129,6 +148,9 @@ func (x *exchange) body() (data []byte, ok bool) {
 }
 
 func isJSON(contentType string) bool {
+	if contentType == "application/json" {
+		return true
+	}
 	typ, params, err := mime.ParseMediaType(contentType)
 	if charset := params["charset"]; err != nil || charset != "" && !strings.EqualFold(charset, "utf-8") {
 		return false
@@ -179,11 +201,11 @@ func (x *exchange) problem(p *microsvc.Problem) {
 	}
 	if accepts(x.r.Header.Values("Accept"), problemJSON) {
 		body, _ := json.Marshal(details{"about:blank", http.StatusText(p.Status), p.Status, p.Message, p.Code, p.Also, p.ID}) // of strings there is no error
-		x.write(p.Status, problemJSON, body)
+		x.write(p.Status, []string{problemJSON}, body)
 		return
 	}
 	body, _ := json.Marshal(failure{p.Message, p.Code, p.Also, p.ID})
-	x.write(p.Status, "application/json", body)
+	x.write(p.Status, contentTypeJSON, body)
 }
 
 // accepts reports whether a caller names typ among what it takes.
@@ -199,11 +221,11 @@ func accepts(accept []string, typ string) bool {
 
 // write answers. The deadline is set for this answer alone: other handlers of the
 // same server have theirs.
-func (x *exchange) write(status int, contentType string, body []byte) {
+func (x *exchange) write(status int, contentType []string, body []byte) {
 	_ = x.rc.SetWriteDeadline(time.Now().Add(x.api.opts.WriteTimeout))
 	h := x.w.Header()
-	h.Set("Content-Type", contentType)
-	h.Set("Content-Length", strconv.Itoa(len(body)))
+	h["Content-Type"] = contentType
+	h["Content-Length"] = []string{strconv.Itoa(len(body))}
 	x.w.WriteHeader(status)
 	if x.r.Method != http.MethodHead {
 		_, _ = x.w.Write(body) // a caller that is gone cannot be told
