@@ -1,22 +1,15 @@
 package bench_test
 
 import (
-	"bufio"
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"net/url"
-	"strconv"
 	"sync"
 	"testing"
-	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 
 	"github.com/troupe-go/troupe/bench/internal/account"
@@ -195,112 +188,40 @@ func servingHTTP(b *testing.B, svc *microsvc.Service, bare *bareService, inputs 
 			return all
 		}
 	}
-	served := func(h http.Handler) func(*testing.B, int) calls {
+	served := func(serve func(context.Context, net.Listener) error) func(*testing.B, int) calls {
 		return func(b *testing.B, callers int) (all calls) {
-			l := listener(b)
-			server := &http.Server{Handler: h}
-			go func() { _ = server.Serve(l) }() // it ends by Close
-			b.Cleanup(func() { _ = server.Close() })
+			addr := listen(b, serve)
 			for i := range callers {
-				all = append(all, httpConnection(b, l.Addr().String(), inputs[i%len(inputs)]))
+				all = append(all, httpConnection(b, addr, inputs[i%len(inputs)]))
 			}
 			return all
 		}
 	}
-	return &serving{handler: direct(api), bareHandler: direct(bare), server: served(api), bareServer: served(bare)}
+	return &serving{
+		handler: direct(api), bareHandler: direct(bare),
+		server: served(func(ctx context.Context, l net.Listener) error {
+			return httpapi.ServeListener(ctx, l, svc, &httpapi.Options{DrainDelay: -1, Logger: quiet})
+		}),
+		bareServer: served(func(ctx context.Context, l net.Listener) error {
+			server := &http.Server{Handler: bare}
+			context.AfterFunc(ctx, func() { _ = server.Close() }) // it was only read
+			return server.Serve(l)
+		}),
+	}
 }
 
-func listener(b *testing.B) net.Listener {
+// listen runs serve until the benchmark ends.
+func listen(b *testing.B, serve func(context.Context, net.Listener) error) (addr string) {
 	b.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		b.Fatal(err)
 	}
-	return l
-}
-
-// httpRequest is a request that is used again, and the writer of its answers.
-func httpRequest(h http.Handler, input []byte) func() error {
-	body := bytes.NewReader(input)
-	r := &http.Request{
-		Method: http.MethodPost, URL: &url.URL{Path: "/" + depositCommand.Name()}, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Host: "accounts",
-		Header: http.Header{
-			"Content-Type": {"application/json"}, "Accept": {"application/json"}, "User-Agent": {"Go-http-client/1.1"},
-			"Content-Length": {strconv.Itoa(len(input))}, "Accept-Encoding": {"gzip"},
-		},
-		Body: io.NopCloser(body), ContentLength: int64(len(input)),
-	}
-	r = r.WithContext(context.Background())
-	w := &answer{header: http.Header{}}
-	return func() error {
-		body.Reset(input)
-		clear(w.header)
-		w.status = http.StatusOK
-		h.ServeHTTP(w, r)
-		if w.status != http.StatusOK {
-			return fmt.Errorf("answered with %d", w.status)
-		}
-		return nil
-	}
-}
-
-// answer is a ResponseWriter that drops the body.
-type answer struct {
-	header http.Header
-	status int
-}
-
-func (a *answer) Header() http.Header         { return a.header }
-func (a *answer) WriteHeader(status int)      { a.status = status }
-func (a *answer) Write(p []byte) (int, error) { return len(p), nil }
-
-// What a handler may ask of the writer of a server.
-func (a *answer) Flush()                           {}
-func (a *answer) SetReadDeadline(time.Time) error  { return nil }
-func (a *answer) SetWriteDeadline(time.Time) error { return nil }
-
-// httpConnection is a client that costs next to nothing: it sends the same bytes
-// on one connection, and of the answers reads the status and the length.
-func httpConnection(b *testing.B, addr string, input []byte) func() error {
-	b.Helper()
-	conn, err := net.Dial("tcp", addr)
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() { _ = conn.Close() })
-	request := fmt.Appendf(nil, "POST /%s HTTP/1.1\r\nHost: accounts\r\nUser-Agent: Go-http-client/1.1\r\nContent-Length: %d\r\nAccept: application/json\r\n"+
-		"Content-Type: application/json\r\nAccept-Encoding: gzip\r\n\r\n%s", depositCommand.Name(), len(input), input)
-	r := bufio.NewReaderSize(conn, 1024)
-	ok, length := []byte("HTTP/1.1 200 "), []byte("Content-Length: ")
-	return func() error {
-		if _, err := conn.Write(request); err != nil {
-			return err
-		}
-		line, err := r.ReadSlice('\n')
-		if err != nil {
-			return err
-		}
-		if !bytes.HasPrefix(line, ok) {
-			return fmt.Errorf("answered with %q", line)
-		}
-		n := -1
-		for len(line) > len("\r\n") {
-			if line, err = r.ReadSlice('\n'); err != nil {
-				return err
-			}
-			if value, has := bytes.CutPrefix(line, length); has {
-				n = 0
-				for _, digit := range bytes.TrimSpace(value) {
-					n = n*10 + int(digit-'0')
-				}
-			}
-		}
-		if n < 0 {
-			return errors.New("answered without Content-Length")
-		}
-		_, err = r.Discard(n)
-		return err
-	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- serve(ctx, l) }()
+	b.Cleanup(func() { cancel(); <-ended })
+	return l.Addr().String()
 }
 
 // Dispatch is a handler as one writes it without a framework.
@@ -351,27 +272,28 @@ func servingGRPC(b *testing.B, svc *microsvc.Service, bare *bareService, inputs 
 			return all
 		}
 	}
-	served := func(s commandpb.CommandServiceServer) func(*testing.B, int) calls {
+	served := func(serve func(context.Context, net.Listener) error) func(*testing.B, int) calls {
 		return func(b *testing.B, callers int) (all calls) {
-			l := listener(b)
-			server := grpc.NewServer()
-			commandpb.RegisterCommandServiceServer(server, s)
-			go func() { _ = server.Serve(l) }() // it ends by Stop
-			b.Cleanup(server.Stop)
+			addr := listen(b, serve)
 			for i := range callers {
-				conn, err := grpc.NewClient(l.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
-				if err != nil {
-					b.Fatal(err)
-				}
-				b.Cleanup(func() { _ = conn.Close() })
-				client, in := commandpb.NewCommandServiceClient(conn), request(inputs[i%len(inputs)])
-				all = append(all, func() error { return checked(client.Dispatch(context.Background(), in)) })
+				all = append(all, grpcConnection(b, addr, inputs[i%len(inputs)]))
 			}
 			return all
 		}
 	}
 	plain := &bareCommands{bareService: bare}
-	return &serving{handler: direct(ours.commands), bareHandler: direct(plain), server: served(ours.commands), bareServer: served(plain)}
+	return &serving{
+		handler: direct(ours.commands), bareHandler: direct(plain),
+		server: served(func(ctx context.Context, l net.Listener) error {
+			return grpcapi.ServeListener(ctx, l, svc, &grpcapi.Options{DrainDelay: -1, Logger: quiet})
+		}),
+		bareServer: served(func(ctx context.Context, l net.Listener) error {
+			server := grpc.NewServer()
+			commandpb.RegisterCommandServiceServer(server, plain)
+			context.AfterFunc(ctx, server.Stop)
+			return server.Serve(l)
+		}),
+	}
 }
 
 func request(input []byte) *commandpb.GrpcRequest {

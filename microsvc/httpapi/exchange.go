@@ -10,6 +10,7 @@ import (
 	"mime"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -130,7 +131,7 @@ func (x *exchange) body() (data []byte, ok bool) {
 		x.refuse(http.StatusUnsupportedMediaType, aggregate.CodeInvalid, "the input must be application/json, in UTF-8 and not compressed")
 		return nil, false
 	}
-	data, err := io.ReadAll(http.MaxBytesReader(x.w, x.r.Body, limit))
+	data, err := readAll(http.MaxBytesReader(x.w, x.r.Body, limit), x.r.ContentLength)
 	var tooLarge *http.MaxBytesError
 	switch {
 	case err == nil:
@@ -145,6 +146,23 @@ func (x *exchange) body() (data []byte, ok bool) {
 		x.refuse(http.StatusBadRequest, aggregate.CodeNotRun, "the input did not come to its end")
 	}
 	return nil, false
+}
+
+// readAll is io.ReadAll for what is small most of the time and says so.
+func readAll(r io.Reader, size int64) ([]byte, error) {
+	data := make([]byte, 0, max(min(size, 512), 0)+1) // room to see the end
+	for {
+		n, err := r.Read(data[len(data):cap(data)])
+		data = data[:len(data)+n]
+		switch {
+		case errors.Is(err, io.EOF):
+			return data, nil
+		case err != nil:
+			return data, err
+		case len(data) == cap(data):
+			data = slices.Grow(data, 512)
+		}
+	}
 }
 
 func isJSON(contentType string) bool {
