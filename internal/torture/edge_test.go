@@ -69,12 +69,11 @@ type edge struct {
 	direct  asking // sees a port on which nobody listens
 	stored  map[string][]entered
 
-	mu       sync.Mutex
-	random   *rand.Rand
-	begun    map[string]bool   // attempts that the service began
-	refused  map[string]error  // attempts that had no effect, by what the client said
-	replies  map[string]string // by command
-	answered int
+	mu      sync.Mutex
+	random  *rand.Rand
+	begun   map[string]bool   // attempts that the service began
+	refused map[string]error  // attempts that had no effect, by what the client said
+	replies map[string]string // by command
 }
 
 func newEdge(t *testing.T, face, journal string) *edge {

@@ -132,10 +132,11 @@ func (x *exchange) body() (data []byte, ok bool) {
 		return nil, false
 	}
 	data, err := readAll(http.MaxBytesReader(x.w, x.r.Body, limit), x.r.ContentLength)
+	if err == nil {
+		return data, true
+	}
 	var tooLarge *http.MaxBytesError
 	switch {
-	case err == nil:
-		return data, true
 	case errors.As(err, &tooLarge):
 		x.refuse(http.StatusRequestEntityTooLarge, aggregate.CodeInvalid, fmt.Sprintf("the input is larger than %d bytes", limit))
 	case errors.Is(err, os.ErrDeadlineExceeded):
