@@ -109,19 +109,24 @@ func rolling(t *testing.T, retryAfter time.Duration, client func(t *testing.T, a
 			}
 		})
 	}
+	end := sync.OnceFunc(func() { close(over); asking.Wait() })
+	defer end()
 	for range testenv.Count(1, 10) {
 		for i := range replicas {
 			for _, r := range replicas { // both have work
 				for range 20 {
-					<-r.asked
+					select {
+					case <-r.asked:
+					case <-time.After(time.Minute):
+						require.FailNow(t, "a replica is not asked")
+					}
 				}
 			}
 			require.NoError(t, replicas[i].stop())
 			replicas[i] = start(addrs[i])
 		}
 	}
-	close(over)
-	asking.Wait()
+	end()
 	for _, r := range replicas {
 		require.NoError(t, r.stop())
 	}
