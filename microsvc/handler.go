@@ -67,7 +67,11 @@ func Expose[A any, In aggregate.Identified, Out any](cmd *aggregate.Command[A, I
 			if err != nil {
 				return nil, err
 			}
-			out, err := cmd.Ask(c, host, in, aggregate.WithCommandID(c.CommandID()))
+			var opts []aggregate.AskOption
+			if id := c.CommandID(); id != "" {
+				opts = []aggregate.AskOption{aggregate.WithCommandID(id)}
+			}
+			out, err := cmd.Ask(c, host, in, opts...)
 			if err != nil {
 				return nil, err
 			}
