@@ -30,12 +30,13 @@ func TestReact(t *testing.T) {
 			require.NoError(t, svc.Check())
 			require.Empty(t, svc.Commands())
 			for range 2 {
-				require.NoError(t, b.Publish(t.Context(), "guest.came", reserve{"A1", "Ada"}, bus.WithID("m1")))
+				require.NoError(t, b.Publish(t.Context(), "guest.came", reserve{"A1", "Ada"}, bus.WithID("m1"), bus.WithKey("A1")))
 			}
-			require.NoError(t, b.Publish(t.Context(), "guest.came", reserve{"A1", "Bob"}, bus.WithID("m2")))
-			require.NoError(t, b.Publish(t.Context(), "guest.came", reserve{Seat: "A2"}, bus.WithID("m3")))
+			require.NoError(t, b.Publish(t.Context(), "guest.came", reserve{"A1", "Bob"}, bus.WithID("m2"), bus.WithKey("A1")))
+			require.NoError(t, b.Publish(t.Context(), "guest.came", map[string]string{"seat": "A2"}, bus.WithID("m3")))
 			var counters bus.Counters
 			opts := options(j)
+			opts.Logger = quiet().Logger
 			opts.UntilIdle, opts.Observe = 50*time.Millisecond, counters.Observe
 			require.NoError(t, svc.Run(t.Context(), opts))
 			require.EqualValues(t, 2, counters.Count(bus.Handled)+counters.Count(bus.Duplicate))
