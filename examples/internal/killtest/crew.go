@@ -1,0 +1,229 @@
+package killtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/troupe-go/troupe/bus"
+	"github.com/troupe-go/troupe/internal/testenv"
+	"github.com/troupe-go/troupe/internal/testenv/buskit"
+	"github.com/troupe-go/troupe/journal"
+)
+
+// Setup is what a service gets from the test.
+type Setup struct {
+	Service string
+	Variant string // of the example
+	Journal journal.Journal
+	Bus     *bus.Bus
+
+	// UntilIdle is [bus.RunOptions].UntilIdle.
+	UntilIdle time.Duration
+}
+
+// Serve runs a service until ctx ends, and returns when nothing of it is left.
+// The journal and the bus are closed by the caller.
+type Serve func(ctx context.Context, s Setup) error
+
+// Child is the role of a process that runs one service, for [testenv.RunChild].
+const Child = "killtest-service"
+
+// RunChild runs a child's service.
+func RunChild(serve Serve) error {
+	w, err := worldFromEnv()
+	if err != nil {
+		return err
+	}
+	idle, err := time.ParseDuration(os.Getenv("TROUPE_KILLTEST_IDLE"))
+	if err != nil {
+		return err
+	}
+	f := &fuse{kill: parseKill(os.Getenv("TROUPE_KILLTEST_KILL"))}
+	f.blow = func() {
+		testenv.Report("killed at %s", f.kill)
+		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL) // it cannot fail
+		select {}
+	}
+	s := Setup{Service: os.Getenv("TROUPE_KILLTEST_SERVICE"), Variant: os.Getenv("TROUPE_KILLTEST_VARIANT"), UntilIdle: idle}
+	return w.serve(context.Background(), s, f, serve)
+}
+
+// serve runs a service on fused backends.
+func (w *World) serve(ctx context.Context, s Setup, f *fuse, serve Serve) error {
+	j, err := w.OpenJournal(ctx, s.Service)
+	if err != nil {
+		return err
+	}
+	b, err := w.OpenBus(ctx, s.Service)
+	if err != nil {
+		return errors.Join(err, w.close(j))
+	}
+	s.Journal, s.Bus = &fusedJournal{j, f}, bus.New(&fusedTransport{b.Transport(), f})
+	return errors.Join(serve(ctx, s), b.Close(), w.close(j))
+}
+
+// Crew are the processes of the services of one world.
+type Crew struct {
+	t        *testing.T
+	world    *World
+	serve    Serve
+	variant  string
+	services []string
+
+	stop    chan struct{}
+	keeping sync.WaitGroup
+	blown   chan struct{}
+	failed  chan error
+}
+
+// Start starts a process for each service. Each is killed as kills says of it,
+// one after the other, and started again, in the end for good. serve is used for
+// a bus in memory: there, what stands for a process is a goroutine, whose journal
+// and bus do nothing more for it once it is dead.
+func (w *World) Start(t *testing.T, serve Serve, variant string, services []string, kills map[string][]Kill) *Crew {
+	t.Helper()
+	w.dropAtEnd(t, services)
+	c := &Crew{t: t, world: w, serve: serve, variant: variant, services: services, stop: make(chan struct{}), blown: make(chan struct{}), failed: make(chan error, len(services))}
+	var blowing sync.WaitGroup
+	for _, service := range services {
+		blowing.Add(1)
+		c.keeping.Go(func() {
+			if err := c.keep(service, kills[service], blowing.Done); err != nil {
+				c.failed <- fmt.Errorf("%s: %w", service, err)
+			}
+		})
+	}
+	go func() {
+		blowing.Wait()
+		close(c.blown)
+	}()
+	t.Cleanup(c.kill)
+	return c
+}
+
+// keep has a process for a service.
+func (c *Crew) keep(service string, kills []Kill, blown func()) error {
+	done := sync.OnceFunc(blown)
+	defer done()
+	for _, kill := range append(kills, Kill{}) {
+		if kill.N == 0 {
+			done()
+		}
+		p := c.start(service, kill, 0)
+		select {
+		case <-c.stop:
+			p.kill()
+			return nil
+		case err := <-p.ended:
+			if err != nil || kill.N == 0 {
+				return fmt.Errorf("ended by itself, with kill %q: %w", kill, err)
+			}
+		}
+	}
+	return nil
+}
+
+// Blown reports whether every process was killed at each of its points.
+func (c *Crew) Blown() bool {
+	select {
+	case <-c.blown:
+		return true
+	default:
+		return false
+	}
+}
+
+// Failed tells of a process that ended as it should not.
+func (c *Crew) Failed() <-chan error { return c.failed }
+
+// kill kills what runs.
+func (c *Crew) kill() {
+	select {
+	case <-c.stop:
+	default:
+		close(c.stop)
+	}
+	c.keeping.Wait()
+}
+
+// Finish kills all processes, and has each service handle what is left: until
+// nothing comes any more. Then nobody has the journals open.
+func (c *Crew) Finish() {
+	c.t.Helper()
+	c.kill()
+	idle := 1500 * time.Millisecond
+	if c.world.Bus == "kafkabus" {
+		idle *= 3 // it has to wait for the sessions of the dead
+	}
+	var processes []*process
+	for _, service := range c.services {
+		processes = append(processes, c.start(service, Kill{}, idle))
+	}
+	for i, p := range processes {
+		select {
+		case err := <-p.ended:
+			require.NoError(c.t, err, c.services[i])
+		case <-time.After(buskit.Patience):
+			require.FailNow(c.t, "does not get idle", c.services[i])
+		}
+	}
+}
+
+// process is a process of a service, or what stands for one.
+type process struct {
+	ended chan error // nil: killed at its point, or done
+	kill  func()
+}
+
+func (c *Crew) start(service string, kill Kill, idle time.Duration) *process {
+	p := &process{ended: make(chan error, 1)}
+	if c.world.Bus == "membus" {
+		c.startInside(p, service, kill, idle)
+		return p
+	}
+	child := testenv.StartChild(c.t, Child, []string{
+		c.world.env(), "TROUPE_KILLTEST_SERVICE=" + service, "TROUPE_KILLTEST_VARIANT=" + c.variant,
+		"TROUPE_KILLTEST_KILL=" + kill.String(), "TROUPE_KILLTEST_IDLE=" + idle.String(),
+	})
+	p.kill = child.Kill
+	go func() {
+		var lines []string
+		for line := range child.Reports {
+			lines = append(lines, line)
+		}
+		if kill.N > 0 && strings.Join(lines, "\n") == "killed at "+kill.String() {
+			p.ended <- nil
+			return
+		}
+		p.ended <- child.Wait()
+	}()
+	return p
+}
+
+func (c *Crew) startInside(p *process, service string, kill Kill, idle time.Duration) {
+	ctx, cancel := context.WithCancel(context.Background())
+	f := &fuse{kill: kill, blow: cancel}
+	ended := make(chan struct{})
+	p.kill = func() {
+		f.burn()
+		<-ended
+	}
+	go func() {
+		defer close(ended)
+		err := c.world.serve(ctx, Setup{Service: service, Variant: c.variant, UntilIdle: idle}, f, c.serve)
+		if f.dead.Load() {
+			err = nil // it is dead: what it says is not heard
+		}
+		p.ended <- err
+		cancel()
+	}()
+}

@@ -1,0 +1,175 @@
+package killtest
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/require"
+
+	"github.com/troupe-go/troupe/bus"
+	"github.com/troupe-go/troupe/bus/kafkabus"
+	"github.com/troupe-go/troupe/bus/membus"
+	"github.com/troupe-go/troupe/bus/natsbus"
+	"github.com/troupe-go/troupe/bus/pgbus"
+	"github.com/troupe-go/troupe/bus/rabbitbus"
+	"github.com/troupe-go/troupe/internal/testenv"
+	"github.com/troupe-go/troupe/internal/testenv/buskit"
+	"github.com/troupe-go/troupe/journal"
+	"github.com/troupe-go/troupe/journal/bolt"
+	"github.com/troupe-go/troupe/journal/memory"
+	"github.com/troupe-go/troupe/journal/postgres"
+	"github.com/troupe-go/troupe/journal/sqlite"
+)
+
+var quiet = slog.New(slog.DiscardHandler)
+
+// World is a bus and the journals of the services on it.
+type World struct {
+	Bus       string // "membus", …
+	URL       string
+	Namespace string
+	Journal   string // "memory", "bolt", "sqlite", "postgres"
+	Where     string // a folder, or a URL
+
+	place int // among buses
+
+	mu     sync.Mutex
+	broker *membus.Broker
+	memory map[string]journal.Journal
+}
+
+// buses are all, each with the journals of its services.
+var buses = []struct{ bus, variable, journal string }{
+	{"membus", "", "memory"},
+	{"pgbus", testenv.PostgresVariable, "postgres"},
+	{"natsbus", "TROUPE_NATS_URL", "bolt"},
+	{"rabbitbus", "TROUPE_RABBITMQ_URL", "sqlite"},
+	{"kafkabus", "TROUPE_KAFKA_BROKERS", "bolt"},
+}
+
+// OnEachBus runs f once for each bus, in a world of its own.
+func OnEachBus(t *testing.T, f func(t *testing.T, w *World)) {
+	t.Helper()
+	for place, b := range buses {
+		t.Run("bus="+b.bus, func(t *testing.T) {
+			t.Parallel()
+			w := &World{Bus: b.bus, Namespace: buskit.Namespace(), Journal: b.journal, place: place, broker: membus.NewBroker(nil), memory: map[string]journal.Journal{}}
+			if b.variable != "" {
+				if w.URL = os.Getenv(b.variable); w.URL == "" {
+					t.Skipf("set %s to run this test: eval \"$(scripts/services.sh up)\"", b.variable)
+				}
+			}
+			if w.Where = t.TempDir(); b.journal == "postgres" {
+				w.Where = testenv.PostgresURL(t)
+			}
+			f(t, w)
+		})
+	}
+}
+
+// OpenBus connects a service. Leases are short, so that a death is noticed soon.
+func (w *World) OpenBus(ctx context.Context, group string) (*bus.Bus, error) {
+	const lease = 2 * time.Second
+	switch w.Bus {
+	case "membus":
+		return w.broker.Connect(&membus.Options{Group: group, Namespace: w.Namespace}), nil
+	case "pgbus":
+		return pgbus.OpenAndMigrate(ctx, w.URL, pgbus.Options{Group: group, Namespace: w.Namespace, Lease: lease, Logger: quiet})
+	case "natsbus":
+		return natsbus.Connect(ctx, w.URL, natsbus.Options{Group: group, Namespace: w.Namespace, AckWait: lease, Logger: quiet})
+	case "rabbitbus":
+		return rabbitbus.Connect(ctx, w.URL, rabbitbus.Options{Group: group, Namespace: w.Namespace, Logger: quiet})
+	}
+	return kafkabus.Connect(ctx, w.URL, kafkabus.Options{Group: group, Namespace: w.Namespace, Partitions: 2, SessionTimeout: lease, Logger: quiet})
+}
+
+// OpenJournal opens the journal of a service.
+func (w *World) OpenJournal(ctx context.Context, service string) (journal.Journal, error) {
+	switch w.Journal {
+	case "memory":
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if j := w.memory[service]; j != nil {
+			return j, nil
+		}
+		j, err := memory.Open(nil)
+		w.memory[service] = j
+		return j, err
+	case "bolt":
+		return bolt.Open(filepath.Join(w.Where, service+".db"), &bolt.Options{Logger: quiet})
+	case "sqlite":
+		return sqlite.OpenAndMigrate(ctx, filepath.Join(w.Where, service+".sqlite"), &sqlite.Options{Logger: quiet})
+	}
+	return postgres.OpenAndMigrate(ctx, w.Where, &postgres.Options{Schema: w.schema(service), Logger: quiet})
+}
+
+// close closes a journal, except for one in memory, which outlives what stands
+// for its process.
+func (w *World) close(j journal.Journal) error {
+	if w.Journal == "memory" {
+		return nil
+	}
+	return j.Close()
+}
+
+func (w *World) schema(service string) string { return w.Namespace + "_" + service }
+
+// ConnectTest connects the test itself, until its end.
+func (w *World) ConnectTest(t *testing.T, group string) *bus.Bus {
+	t.Helper()
+	b, err := w.OpenBus(t.Context(), group)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, b.Close()) })
+	return b
+}
+
+// Read has f look at a service's journal, which nobody else has open.
+func (w *World) Read(t *testing.T, service string, f func(j journal.Journal)) {
+	t.Helper()
+	j, err := w.OpenJournal(t.Context(), service)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, w.close(j)) }()
+	f(j)
+}
+
+// dropAtEnd deletes what the journals of services leave in PostgreSQL.
+func (w *World) dropAtEnd(t *testing.T, services []string) {
+	t.Helper()
+	if w.Journal != "postgres" {
+		return
+	}
+	t.Cleanup(func() {
+		conn, err := pgx.Connect(context.Background(), w.Where)
+		require.NoError(t, err)
+		defer conn.Close(context.Background())
+		for _, service := range services {
+			_, err := conn.Exec(context.Background(), "DROP SCHEMA IF EXISTS "+w.schema(service)+" CASCADE")
+			require.NoError(t, err)
+		}
+	})
+}
+
+// env hands w to a child.
+func (w *World) env() string {
+	data, err := json.Marshal(w)
+	if err != nil {
+		panic(err) // it has strings only
+	}
+	return "TROUPE_KILLTEST_WORLD=" + string(data)
+}
+
+func worldFromEnv() (*World, error) {
+	w := &World{}
+	if err := json.Unmarshal([]byte(os.Getenv("TROUPE_KILLTEST_WORLD")), w); err != nil {
+		return nil, fmt.Errorf("no world: %w", err)
+	}
+	return w, nil
+}

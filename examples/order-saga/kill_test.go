@@ -1,0 +1,176 @@
+//go:build unix
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/troupe-go/troupe/aggregate"
+	"github.com/troupe-go/troupe/examples/internal/killtest"
+	"github.com/troupe-go/troupe/examples/order-saga/payments"
+	"github.com/troupe-go/troupe/examples/order-saga/shop"
+	"github.com/troupe-go/troupe/examples/order-saga/stock"
+	"github.com/troupe-go/troupe/internal/testenv"
+	"github.com/troupe-go/troupe/journal"
+	"github.com/troupe-go/troupe/journal/memory"
+)
+
+func TestMain(m *testing.M) {
+	testenv.RunChild(map[string]func() error{killtest.Child: func() error { return killtest.RunChild(serve) }})
+	os.Exit(m.Run())
+}
+
+var quiet = slog.New(slog.DiscardHandler)
+
+func serve(ctx context.Context, s killtest.Setup) error {
+	n, err := newNode(s.Service, shop.Style(s.Variant), s.Journal, s.Bus, quiet)
+	if err != nil {
+		return err
+	}
+	n.inbox.UntilIdle, n.inbox.MaxBackoff = s.UntilIdle, time.Second
+	err = n.run(ctx)
+	return errors.Join(err, n.system.Stop(context.Background()))
+}
+
+// kinds are the orders that the test places, and what tells that one has ended
+// and left nothing to do.
+var kinds = []struct {
+	name  string
+	order shop.Order
+	ends  map[shop.Style][]string
+}{
+	{"sells", shop.Order{Quantity: 2, Cents: 40_00}, map[shop.Style][]string{
+		shop.Orchestration: {shop.OrderConfirmed},
+		shop.Choreography:  {shop.OrderConfirmed},
+	}},
+	{"declines", shop.Order{Quantity: 1, Cents: payments.Limit + 1}, map[shop.Style][]string{
+		shop.Orchestration: {shop.OrderCancelled},
+		shop.Choreography:  {shop.OrderCancelled, shop.StockReleased},
+	}},
+	{"refunds", shop.Order{Quantity: 1_000_000, Cents: 90_00}, map[shop.Style][]string{
+		shop.Orchestration: {shop.OrderCancelled, shop.PaymentRefunded},
+		shop.Choreography:  {shop.OrderCancelled, shop.PaymentRefunded},
+	}},
+}
+
+const (
+	sku     = "book"
+	inStock = 100_000
+	fewest  = 2 // orders of each kind, at least
+)
+
+// TestKilledBetweenAnyTwoSteps places orders while each service is killed at one
+// step after the other, and started again. Every order ends as it must, with one
+// charge at most, and with a refund if and only if it was undone.
+func TestKilledBetweenAnyTwoSteps(t *testing.T) {
+	t.Parallel()
+	for _, style := range []shop.Style{shop.Orchestration, shop.Choreography} {
+		t.Run("style="+string(style), func(t *testing.T) {
+			t.Parallel()
+			killtest.OnEachBus(t, func(t *testing.T, w *killtest.World) {
+				names := services(style)
+				subscribe(t, w, style, names)
+				witness := w.Watch(t, shop.StockAdded, shop.OrderConfirmed, shop.OrderCancelled, shop.PaymentRefunded, shop.StockReleased)
+				crew := w.Start(t, serve, string(style), names, w.Kills(names))
+
+				witness.Send(shop.AddStock, shop.Delivery{SKU: sku, Quantity: inStock}, sku)
+				witness.Await(crew, sku, shop.StockAdded)
+				placed := 0
+				for ; placed < fewest*len(kinds) || !crew.Blown(); placed++ {
+					kind := kinds[placed%len(kinds)]
+					order := kind.order
+					order.ID, order.SKU = id(placed), sku
+					witness.Send(shop.PlaceOrder, order, order.ID)
+					witness.Await(crew, order.ID, kind.ends[style]...)
+				}
+				t.Log(placed, "orders")
+				crew.Finish()
+				witness.RequireNoDeadLetters()
+				requireOrders(t, w, style, placed)
+			})
+		})
+	}
+}
+
+func id(n int) string { return fmt.Sprint("order-", n) }
+
+// subscribe makes what each service needs at the broker.
+func subscribe(t *testing.T, w *killtest.World, style shop.Style, names []string) {
+	t.Helper()
+	for _, name := range names {
+		j, err := memory.Open(nil)
+		require.NoError(t, err)
+		n, err := newNode(name, style, j, w.ConnectTest(t, name), quiet)
+		require.NoError(t, err)
+		require.NoError(t, n.subscribe(t.Context()))
+		require.NoError(t, errors.Join(n.system.Stop(t.Context()), j.Close()))
+	}
+}
+
+// requireOrders reads from the journals what became of each order.
+func requireOrders(t *testing.T, w *killtest.World, style shop.Style, placed int) {
+	t.Helper()
+	sold := 0
+	histories := map[string]map[string][]string{} // service → order or item → names of events
+	for _, name := range services(style) {
+		w.Read(t, name, func(j journal.Journal) {
+			histories[name] = history(t, j)
+			figures, err := j.Outbox().Figures(t.Context())
+			require.NoError(t, err)
+			require.Zero(t, figures.Pending, "outbox of %s", name)
+			require.Zero(t, figures.Parked, "outbox of %s", name)
+			if name == shop.Stock {
+				items, err := aggregate.NewRepository(j, stock.Spec, nil)
+				require.NoError(t, err)
+				item, err := items.Load(t.Context(), sku)
+				require.NoError(t, err)
+				for _, quantity := range item.Reserved {
+					sold += quantity
+				}
+				require.Equal(t, inStock, item.Available+sold, "nothing got lost")
+			}
+		})
+	}
+	want := 0
+	for n := range placed {
+		kind := kinds[n%len(kinds)]
+		payment := []string{"charged"}
+		end, sagaEnd := "cancelled", []string{"begun", "paid", "undoing", "refunded", "cancelled"}
+		switch kind.name {
+		case "sells":
+			want += kind.order.Quantity
+			end, sagaEnd = "confirmed", []string{"begun", "paid", "finished"}
+		case "declines":
+			payment, sagaEnd = []string{"declined"}, []string{"begun", "cancelled"}
+		case "refunds":
+			payment = append(payment, "refunded")
+		}
+		require.Equal(t, []string{"placed", end}, histories[shop.Orders][id(n)], "%s %s", kind.name, id(n))
+		require.Equal(t, payment, histories[shop.Payments][id(n)], "%s %s", kind.name, id(n))
+		if style == shop.Orchestration {
+			require.Equal(t, sagaEnd, histories[shop.Saga][id(n)], "%s %s", kind.name, id(n))
+		}
+	}
+	require.Equal(t, want, sold, "what the confirmed orders are of")
+	require.Len(t, histories[shop.Orders], placed)
+	require.Len(t, histories[shop.Payments], placed)
+}
+
+// history is the names of the events of each aggregate.
+func history(t *testing.T, j journal.Journal) map[string][]string {
+	t.Helper()
+	all := map[string][]string{}
+	for rec, err := range j.ReadAll(t.Context(), journal.Position{}, 0) {
+		require.NoError(t, err)
+		all[rec.Stream.ID] = append(all[rec.Stream.ID], rec.Name)
+	}
+	return all
+}
