@@ -36,6 +36,7 @@ func serve(ctx context.Context, s killtest.Setup) error {
 		return err
 	}
 	n.inbox.UntilIdle, n.inbox.MaxBackoff = s.UntilIdle, time.Second
+	n.outbox.LeaseTTL = killtest.Lease
 	err = n.run(ctx)
 	return errors.Join(err, n.system.Stop(context.Background()))
 }

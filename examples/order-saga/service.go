@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"time"
 
 	"github.com/troupe-go/troupe/actor"
 	"github.com/troupe-go/troupe/bus"
@@ -49,6 +48,7 @@ type node struct {
 	journal journal.Journal
 	bus     *bus.Bus
 	inbox   bus.RunOptions
+	outbox  *outbox.Options
 }
 
 // newNode puts a service together. It starts nothing.
@@ -57,13 +57,12 @@ func newNode(name string, style shop.Style, j journal.Journal, b *bus.Bus, logge
 	if err != nil {
 		return nil, err
 	}
-	svc := microsvc.New(name).WithOptions(microsvc.Options{Logger: logger}).
-		WithBus(b).WithOutbox(j, &outbox.Options{Logger: logger, LeaseTTL: 2 * time.Second})
-	if err := errors.Join(register(system, svc, style), svc.Check()); err != nil {
+	n := &node{system: system, journal: j, bus: b, inbox: bus.Inbox(j), outbox: &outbox.Options{Logger: logger}}
+	n.inbox.Logger = logger
+	n.svc = microsvc.New(name).WithOptions(microsvc.Options{Logger: logger}).WithBus(b).WithOutbox(j, n.outbox)
+	if err := errors.Join(register(system, n.svc, style), n.svc.Check()); err != nil {
 		return nil, errors.Join(err, system.Stop(context.Background()))
 	}
-	n := &node{svc: svc, system: system, journal: j, bus: b, inbox: bus.Inbox(j)}
-	n.inbox.Logger = logger
 	return n, nil
 }
 

@@ -160,9 +160,9 @@ func (c *Crew) kill() {
 func (c *Crew) Finish() {
 	c.t.Helper()
 	c.kill()
-	idle := 1500 * time.Millisecond
+	idle := 3 * Lease / 2
 	if c.world.Bus == "kafkabus" {
-		idle *= 3 // it has to wait for the sessions of the dead
+		idle = 3 * Lease // it has to wait for the sessions of the dead
 	}
 	var processes []*process
 	for _, service := range c.services {

@@ -31,6 +31,9 @@ import (
 
 var quiet = slog.New(slog.DiscardHandler)
 
+// Lease is how long what belonged to a process that was killed is kept for it.
+const Lease = time.Second
+
 // World is a bus and the journals of the services on it.
 type World struct {
 	Bus       string // "membus", …
@@ -55,12 +58,14 @@ var buses = []struct{ bus, variable, journal string }{
 	{"kafkabus", "TROUPE_KAFKA_BROKERS", "bolt"},
 }
 
-// OnEachBus runs f once for each bus, in a world of its own.
+// OnEachBus runs f once for each bus, in a world of its own, and all at once,
+// however few tests are to be: most of the time they wait for leases of the dead.
 func OnEachBus(t *testing.T, f func(t *testing.T, w *World)) {
 	t.Helper()
+	var all sync.WaitGroup
+	defer all.Wait()
 	for place, b := range buses {
-		t.Run("bus="+b.bus, func(t *testing.T) {
-			t.Parallel()
+		run := func(t *testing.T) {
 			w := &World{Bus: b.bus, Namespace: buskit.Namespace(), Journal: b.journal, place: place, broker: membus.NewBroker(nil), memory: map[string]journal.Journal{}}
 			if b.variable != "" {
 				if w.URL = os.Getenv(b.variable); w.URL == "" {
@@ -71,24 +76,24 @@ func OnEachBus(t *testing.T, f func(t *testing.T, w *World)) {
 				w.Where = testenv.PostgresURL(t)
 			}
 			f(t, w)
-		})
+		}
+		all.Go(func() { t.Run("bus="+b.bus, run) })
 	}
 }
 
 // OpenBus connects a service. Leases are short, so that a death is noticed soon.
 func (w *World) OpenBus(ctx context.Context, group string) (*bus.Bus, error) {
-	const lease = 2 * time.Second
 	switch w.Bus {
 	case "membus":
 		return w.broker.Connect(&membus.Options{Group: group, Namespace: w.Namespace}), nil
 	case "pgbus":
-		return pgbus.OpenAndMigrate(ctx, w.URL, pgbus.Options{Group: group, Namespace: w.Namespace, Lease: lease, Logger: quiet})
+		return pgbus.OpenAndMigrate(ctx, w.URL, pgbus.Options{Group: group, Namespace: w.Namespace, Lease: Lease, Logger: quiet})
 	case "natsbus":
-		return natsbus.Connect(ctx, w.URL, natsbus.Options{Group: group, Namespace: w.Namespace, AckWait: lease, Logger: quiet})
+		return natsbus.Connect(ctx, w.URL, natsbus.Options{Group: group, Namespace: w.Namespace, AckWait: Lease, Logger: quiet})
 	case "rabbitbus":
 		return rabbitbus.Connect(ctx, w.URL, rabbitbus.Options{Group: group, Namespace: w.Namespace, Logger: quiet})
 	}
-	return kafkabus.Connect(ctx, w.URL, kafkabus.Options{Group: group, Namespace: w.Namespace, Partitions: 2, SessionTimeout: lease, Logger: quiet})
+	return kafkabus.Connect(ctx, w.URL, kafkabus.Options{Group: group, Namespace: w.Namespace, Partitions: 2, SessionTimeout: 2 * Lease, Logger: quiet})
 }
 
 // OpenJournal opens the journal of a service.
