@@ -3,43 +3,29 @@
 package main
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/troupe-go/troupe/aggregate"
 	"github.com/troupe-go/troupe/examples/internal/killtest"
+	"github.com/troupe-go/troupe/examples/internal/services"
 	"github.com/troupe-go/troupe/examples/order-saga/payments"
 	"github.com/troupe-go/troupe/examples/order-saga/shop"
 	"github.com/troupe-go/troupe/examples/order-saga/stock"
 	"github.com/troupe-go/troupe/internal/testenv"
 	"github.com/troupe-go/troupe/journal"
-	"github.com/troupe-go/troupe/journal/memory"
 )
 
 func TestMain(m *testing.M) {
-	testenv.RunChild(map[string]func() error{killtest.Child: func() error { return killtest.RunChild(serve) }})
+	testenv.RunChild(map[string]func() error{killtest.Child: func() error { return killtest.RunChild(inVariant) }})
 	os.Exit(m.Run())
 }
 
-var quiet = slog.New(slog.DiscardHandler)
-
-func serve(ctx context.Context, s killtest.Setup) error {
-	n, err := newNode(s.Service, shop.Style(s.Variant), s.Journal, s.Bus, quiet)
-	if err != nil {
-		return err
-	}
-	n.inbox.UntilIdle, n.inbox.MaxBackoff = s.UntilIdle, time.Second
-	n.outbox.LeaseTTL = killtest.Lease
-	err = n.run(ctx)
-	return errors.Join(err, n.system.Stop(context.Background()))
-}
+// inVariant is register for a style's name.
+func inVariant(style string) services.Register { return register(shop.Style(style)) }
 
 // kinds are the orders that the test places, and what tells that one has ended
 // and left nothing to do.
@@ -77,10 +63,9 @@ func TestKilledBetweenAnyTwoSteps(t *testing.T) {
 		t.Run("style="+string(style), func(t *testing.T) {
 			t.Parallel()
 			killtest.OnEachBus(t, func(t *testing.T, w *killtest.World) {
-				names := services(style)
-				subscribe(t, w, style, names)
+				names := names(style)
 				witness := w.Watch(t, shop.StockAdded, shop.OrderConfirmed, shop.OrderCancelled, shop.PaymentRefunded, shop.StockReleased)
-				crew := w.Start(t, serve, string(style), names, w.Kills(names))
+				crew := w.Start(t, inVariant, string(style), names, w.Kills(names))
 
 				witness.Send(shop.AddStock, shop.Delivery{SKU: sku, Quantity: inStock}, sku)
 				witness.Await(crew, sku, shop.StockAdded)
@@ -103,25 +88,12 @@ func TestKilledBetweenAnyTwoSteps(t *testing.T) {
 
 func id(n int) string { return fmt.Sprint("order-", n) }
 
-// subscribe makes what each service needs at the broker.
-func subscribe(t *testing.T, w *killtest.World, style shop.Style, names []string) {
-	t.Helper()
-	for _, name := range names {
-		j, err := memory.Open(nil)
-		require.NoError(t, err)
-		n, err := newNode(name, style, j, w.ConnectTest(t, name), quiet)
-		require.NoError(t, err)
-		require.NoError(t, n.subscribe(t.Context()))
-		require.NoError(t, errors.Join(n.system.Stop(t.Context()), j.Close()))
-	}
-}
-
 // requireOrders reads from the journals what became of each order.
 func requireOrders(t *testing.T, w *killtest.World, style shop.Style, placed int) {
 	t.Helper()
 	sold := 0
 	histories := map[string]map[string][]string{} // service → order or item → names of events
-	for _, name := range services(style) {
+	for _, name := range names(style) {
 		w.Read(t, name, func(j journal.Journal) {
 			histories[name] = history(t, j)
 			figures, err := j.Outbox().Figures(t.Context())

@@ -17,13 +17,16 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"slices"
 	"syscall"
 
-	"golang.org/x/sync/errgroup"
-
-	"github.com/troupe-go/troupe/examples/internal/backends"
+	"github.com/troupe-go/troupe/actor"
+	"github.com/troupe-go/troupe/examples/internal/services"
+	"github.com/troupe-go/troupe/examples/order-saga/orders"
+	"github.com/troupe-go/troupe/examples/order-saga/payments"
+	"github.com/troupe-go/troupe/examples/order-saga/saga"
 	"github.com/troupe-go/troupe/examples/order-saga/shop"
+	"github.com/troupe-go/troupe/examples/order-saga/stock"
+	"github.com/troupe-go/troupe/microsvc"
 )
 
 func main() {
@@ -35,103 +38,48 @@ func main() {
 	}
 }
 
-// config is the command line.
-type config struct {
-	backends.Backends
-	service string
-	style   shop.Style
-	logger  *slog.Logger
-}
-
 // run is main without the process.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-	cfg := config{logger: slog.New(slog.NewTextHandler(stderr, nil))}
-	cfg.Logger = cfg.logger
+	style := shop.Orchestration
+	program := services.Program{
+		Names:    []string{shop.Orders, shop.Payments, shop.Stock, shop.Saga},
+		Customer: services.Customer{Name: "customer", Run: customer},
+	}
+	program.Logger = slog.New(slog.NewTextHandler(stderr, nil))
 	flags := flag.NewFlagSet("order-saga", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	cfg.Flags(flags)
-	flags.StringVar(&cfg.service, "service", "", `what to run: orders, payments, stock, saga or customer; all of them if empty`)
-	flags.StringVar((*string)(&cfg.style), "style", string(shop.Orchestration), "orchestration or choreography; the same for all services")
+	program.Flags(flags)
+	flags.StringVar((*string)(&style), "style", string(style), "orchestration or choreography; the same for all services")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	if cfg.style != shop.Orchestration && cfg.style != shop.Choreography {
-		return fmt.Errorf("-style %q: want orchestration or choreography", cfg.style)
+	if style != shop.Orchestration && style != shop.Choreography {
+		return fmt.Errorf("-style %q: want orchestration or choreography", style)
 	}
-	all := services(cfg.style)
-	switch {
-	case cfg.service == "":
-		return cfg.runAll(ctx, all, stdout)
-	case !cfg.Shared():
-		return fmt.Errorf("-service %q needs a -bus that other processes reach, not %q", cfg.service, cfg.Bus)
-	case cfg.service == "customer":
-		return cfg.runCustomer(ctx, stdout)
-	case slices.Contains(all, cfg.service):
-		return cfg.runServices(ctx, []string{cfg.service}, func() {})
-	}
-	return fmt.Errorf("-service %q: want one of %v, or customer", cfg.service, all)
+	program.Names, program.Register = names(style), register(style)
+	return program.Run(ctx, stdout)
 }
 
-// runAll runs all services until the customer has what he wanted.
-func (cfg *config) runAll(ctx context.Context, names []string, out io.Writer) error {
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
-	var bought error
-	err := cfg.runServices(ctx, names, func() {
-		bought = cfg.runCustomer(ctx, out)
-		stop()
-	})
-	return errors.Join(err, bought)
-}
-
-func (cfg *config) runCustomer(ctx context.Context, out io.Writer) error {
-	b, err := cfg.OpenBus(ctx, "customer")
-	if err != nil {
-		return err
+// names are the services of a style. Each has a journal of its own and knows of
+// the others what package shop says.
+func names(style shop.Style) []string {
+	if style == shop.Orchestration {
+		return []string{shop.Orders, shop.Payments, shop.Stock, shop.Saga}
 	}
-	return errors.Join(customer(ctx, b, out), b.Close())
+	return []string{shop.Orders, shop.Payments, shop.Stock}
 }
 
-// runServices runs services until ctx ends or one of them fails, and ready beside
-// them, once none can miss an event.
-func (cfg *config) runServices(ctx context.Context, names []string, ready func()) (err error) {
-	var nodes []*node
-	defer func() {
-		for _, n := range nodes {
-			err = errors.Join(err, n.close())
+// register gives services what they are made of.
+func register(style shop.Style) services.Register {
+	return func(system *actor.System, svc *microsvc.Service) error {
+		switch svc.Name() {
+		case shop.Orders:
+			return orders.Register(system, svc, style)
+		case shop.Payments:
+			return payments.Register(system, svc, style)
+		case shop.Stock:
+			return stock.Register(system, svc, style)
 		}
-	}()
-	for _, name := range names {
-		n, err := cfg.open(ctx, name)
-		if err != nil {
-			return fmt.Errorf("%s: %w", name, err)
-		}
-		nodes = append(nodes, n)
-		if err := n.subscribe(ctx); err != nil {
-			return fmt.Errorf("%s: %w", name, err)
-		}
+		return saga.Register(system, svc)
 	}
-	running, ctx := errgroup.WithContext(ctx)
-	for _, n := range nodes {
-		running.Go(func() error { return n.run(ctx) })
-	}
-	running.Go(func() error { ready(); return nil })
-	return running.Wait()
-}
-
-// open opens what a service runs on.
-func (cfg *config) open(ctx context.Context, name string) (*node, error) {
-	j, err := cfg.OpenJournal(ctx, name)
-	if err != nil {
-		return nil, err
-	}
-	b, err := cfg.OpenBus(ctx, name)
-	if err != nil {
-		return nil, errors.Join(err, j.Close())
-	}
-	n, err := newNode(name, cfg.style, j, b, cfg.logger)
-	if err != nil {
-		return nil, errors.Join(err, b.Close(), j.Close())
-	}
-	return n, nil
 }

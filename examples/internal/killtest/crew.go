@@ -14,31 +14,27 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/troupe-go/troupe/bus"
+	"github.com/troupe-go/troupe/examples/internal/services"
 	"github.com/troupe-go/troupe/internal/testenv"
 	"github.com/troupe-go/troupe/internal/testenv/buskit"
-	"github.com/troupe-go/troupe/journal"
 )
 
-// Setup is what a service gets from the test.
-type Setup struct {
-	Service string
-	Variant string // of the example
-	Journal journal.Journal
-	Bus     *bus.Bus
+// Register returns what gives each service its handlers, in a variant of the
+// example.
+type Register func(variant string) services.Register
 
-	// UntilIdle is [bus.RunOptions].UntilIdle.
-	UntilIdle time.Duration
+// role is what a process does.
+type role struct {
+	service, variant string
+	kill             Kill
+	untilIdle        time.Duration // see [bus.RunOptions]
 }
-
-// Serve runs a service until ctx ends, and returns when nothing of it is left.
-// The journal and the bus are closed by the caller.
-type Serve func(ctx context.Context, s Setup) error
 
 // Child is the role of a process that runs one service, for [testenv.RunChild].
 const Child = "killtest-service"
 
 // RunChild runs a child's service.
-func RunChild(serve Serve) error {
+func RunChild(register Register) error {
 	w, err := worldFromEnv()
 	if err != nil {
 		return err
@@ -47,35 +43,40 @@ func RunChild(serve Serve) error {
 	if err != nil {
 		return err
 	}
-	f := &fuse{kill: parseKill(os.Getenv("TROUPE_KILLTEST_KILL"))}
+	r := role{os.Getenv("TROUPE_KILLTEST_SERVICE"), os.Getenv("TROUPE_KILLTEST_VARIANT"), parseKill(os.Getenv("TROUPE_KILLTEST_KILL")), idle}
+	f := &fuse{kill: r.kill}
 	f.blow = func() {
 		testenv.Report("killed at %s", f.kill)
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL) // it cannot fail
 		select {}
 	}
-	s := Setup{Service: os.Getenv("TROUPE_KILLTEST_SERVICE"), Variant: os.Getenv("TROUPE_KILLTEST_VARIANT"), UntilIdle: idle}
-	return w.serve(context.Background(), s, f, serve)
+	return w.run(context.Background(), r, f, register)
 }
 
-// serve runs a service on fused backends.
-func (w *World) serve(ctx context.Context, s Setup, f *fuse, serve Serve) error {
-	j, err := w.OpenJournal(ctx, s.Service)
+// run runs a service on fused backends until ctx ends, or it is idle.
+func (w *World) run(ctx context.Context, r role, f *fuse, register Register) error {
+	j, err := w.OpenJournal(ctx, r.service)
 	if err != nil {
 		return err
 	}
-	b, err := w.OpenBus(ctx, s.Service)
+	b, err := w.OpenBus(ctx, r.service)
 	if err != nil {
 		return errors.Join(err, w.close(j))
 	}
-	s.Journal, s.Bus = &fusedJournal{j, f}, bus.New(&fusedTransport{b.Transport(), f})
-	return errors.Join(serve(ctx, s), b.Close(), w.close(j))
+	s, err := services.New(r.service, &fusedJournal{j, w, f}, bus.New(&fusedTransport{b.Transport(), f}), quiet, register(r.variant))
+	if err != nil {
+		return errors.Join(err, b.Close(), w.close(j))
+	}
+	s.Inbox.UntilIdle, s.Inbox.MaxBackoff = r.untilIdle, time.Second
+	s.Outbox.LeaseTTL = Lease
+	return errors.Join(s.Run(ctx), s.Close())
 }
 
 // Crew are the processes of the services of one world.
 type Crew struct {
 	t        *testing.T
 	world    *World
-	serve    Serve
+	register Register
 	variant  string
 	services []string
 
@@ -86,13 +87,14 @@ type Crew struct {
 }
 
 // Start starts a process for each service. Each is killed as kills says of it,
-// one after the other, and started again, in the end for good. serve is used for
-// a bus in memory: there, what stands for a process is a goroutine, whose journal
-// and bus do nothing more for it once it is dead.
-func (w *World) Start(t *testing.T, serve Serve, variant string, services []string, kills map[string][]Kill) *Crew {
+// one after the other, and started again, in the end for good. With a bus in
+// memory what stands for a process is a goroutine, whose journal and bus do
+// nothing more for it once it is dead.
+func (w *World) Start(t *testing.T, register Register, variant string, services []string, kills map[string][]Kill) *Crew {
 	t.Helper()
 	w.dropAtEnd(t, services)
-	c := &Crew{t: t, world: w, serve: serve, variant: variant, services: services, stop: make(chan struct{}), blown: make(chan struct{}), failed: make(chan error, len(services))}
+	w.subscribe(t, register(variant), services)
+	c := &Crew{t: t, world: w, register: register, variant: variant, services: services, stop: make(chan struct{}), blown: make(chan struct{}), failed: make(chan error, len(services))}
 	var blowing sync.WaitGroup
 	for _, service := range services {
 		blowing.Add(1)
@@ -219,7 +221,7 @@ func (c *Crew) startInside(p *process, service string, kill Kill, idle time.Dura
 	}
 	go func() {
 		defer close(ended)
-		err := c.world.serve(ctx, Setup{Service: service, Variant: c.variant, UntilIdle: idle}, f, c.serve)
+		err := c.world.run(ctx, role{service, c.variant, kill, idle}, f, c.register)
 		if f.dead.Load() {
 			err = nil // it is dead: what it says is not heard
 		}

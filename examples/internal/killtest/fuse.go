@@ -77,8 +77,11 @@ func (f *fuse) burn() {
 // fusedJournal is a journal of a process that may be dead.
 type fusedJournal struct {
 	journal.Journal
-	fuse *fuse
+	world *World
+	fuse  *fuse
 }
+
+func (j *fusedJournal) Close() error { return j.world.close(j.Journal) }
 
 func (j *fusedJournal) Submit(b *journal.Batch, done func(journal.Result, error)) {
 	if j.fuse.at(BeforeCommit) {

@@ -3,6 +3,7 @@ package killtest
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -20,6 +21,7 @@ import (
 	"github.com/troupe-go/troupe/bus/natsbus"
 	"github.com/troupe-go/troupe/bus/pgbus"
 	"github.com/troupe-go/troupe/bus/rabbitbus"
+	"github.com/troupe-go/troupe/examples/internal/services"
 	"github.com/troupe-go/troupe/internal/testenv"
 	"github.com/troupe-go/troupe/internal/testenv/buskit"
 	"github.com/troupe-go/troupe/journal"
@@ -134,6 +136,20 @@ func (w *World) ConnectTest(t *testing.T, group string) *bus.Bus {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, b.Close()) })
 	return b
+}
+
+// subscribe makes what each service needs at the broker.
+func (w *World) subscribe(t *testing.T, register services.Register, names []string) {
+	t.Helper()
+	for _, name := range names {
+		j, err := memory.Open(nil)
+		require.NoError(t, err)
+		b, err := w.OpenBus(t.Context(), name)
+		require.NoError(t, err)
+		s, err := services.New(name, j, b, quiet, register)
+		require.NoError(t, err)
+		require.NoError(t, errors.Join(s.Subscribe(t.Context()), s.Close()))
+	}
 }
 
 // Read has f look at a service's journal, which nobody else has open.
