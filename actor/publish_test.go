@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -112,5 +113,41 @@ func TestTakenMessageIDFailsItsCommandAlone(t *testing.T) {
 		}
 		require.Equal(t, n-1, w.look("a").Coins)
 		require.Len(t, outbox(t, w.journal), 4*n)
+	})
+}
+
+// A message with a time is held back by the outbox, from a command's commit until
+// then; one whose time has come is not.
+func TestMessagesAreHeldBack(t *testing.T) {
+	t.Parallel()
+	tellers(t, func(t *testing.T, j journal.Journal, to aggregate.Asker[purse]) {
+		at := time.Now().Add(time.Hour).Truncate(time.Microsecond)
+		for _, o := range []order{{ID: "a", N: 1, At: at}, {ID: "b", N: 2, At: time.Now()}, {ID: "c", N: 3}} {
+			_, err := cmdRemind.Ask(t.Context(), to, o)
+			require.NoError(t, err)
+		}
+		ids := func() (ids []string) {
+			for _, m := range outbox(t, j) {
+				ids = append(ids, m.ID)
+			}
+			return ids
+		}
+		now := []string{"b:purse.due:1", "b:coins.make:1", "c:purse.due:1", "c:coins.make:1"}
+		require.Equal(t, now, ids())
+		all := []journal.SlotRange{journal.AllSlots}
+		page, err := j.Outbox().Delayed(t.Context(), journal.DelayedQuery{Slots: all, Until: at.Add(-time.Microsecond), Limit: 9})
+		require.NoError(t, err)
+		require.Equal(t, journal.DelayedPage{Next: at.UTC()}, page)
+		page, err = j.Outbox().Delayed(t.Context(), journal.DelayedQuery{Slots: all, Until: at, Limit: 9})
+		require.NoError(t, err)
+		require.Len(t, page.Due, 2)
+		_, err = j.Outbox().Lease(t.Context(), journal.OutboxLease{Token: "t", Owner: "o", Slots: journal.AllSlots}, time.Hour)
+		require.NoError(t, err)
+		require.NoError(t, j.Outbox().Settle(t.Context(), "t", journal.Settlement{Pending: page.Due}))
+		require.Equal(t, append([]string{"a:purse.due:1", "a:coins.make:1"}, now...), ids())
+		require.Equal(t, at.UTC(), outbox(t, j)[0].Time, "it happens at its time")
+
+		_, err = cmdRemind.Ask(t.Context(), to, order{ID: "a", N: 1, At: time.Date(10_000, 1, 1, 0, 0, 0, 0, time.UTC)})
+		require.ErrorIs(t, err, aggregate.ErrInvalid)
 	})
 }

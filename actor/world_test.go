@@ -111,6 +111,7 @@ type order struct {
 	N      int
 	Sender string
 	Seq    int
+	At     time.Time
 	Do     func(p *purse) error // between the event and the reply
 	Ask    func(ctx context.Context) error
 }
@@ -176,6 +177,12 @@ var (
 			}
 		}
 		return answer{Coins: p.Coins, Version: p.Version()}, nil
+	})
+	cmdRemind = aggregate.NewCommand("purse.remind", func(ctx *aggregate.Context, p *purse, o order) (answer, error) {
+		err := put.Record(p, coinsPut{N: 1})
+		ctx.PublishAt(o.At, "purse.due", o.N)
+		ctx.SendAt(o.At, "mint", "coins.make", o.N)
+		return answer{Coins: p.Coins, Version: p.Version()}, err
 	})
 	cmdTellNaN = aggregate.NewCommand("purse.tellnan", func(ctx *aggregate.Context, p *purse, _ order) (answer, error) {
 		err := put.Record(p, coinsPut{N: 1})

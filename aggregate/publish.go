@@ -30,6 +30,23 @@ func (c *Context) Send(destination, name string, payload any) {
 	c.publish(envelope.Message{Kind: envelope.KindCommand, Name: name, Destination: destination}, payload)
 }
 
+// PublishAt is Publish for a message that the outbox holds back until at: a timer
+// that outlives the process. Behind that time it is published as soon as a
+// dispatcher runs, whatever else was published under its ordering key meanwhile.
+// A time that has come is now.
+//
+// Nothing takes it back. Have whoever gets it ask whether it still matters.
+func (c *Context) PublishAt(at time.Time, name string, payload any) {
+	c.publish(envelope.Message{Kind: envelope.KindEvent, Name: name, NotBefore: at}, payload)
+}
+
+// SendAt is Send for a message that the outbox holds back, as PublishAt says. Sent to
+// the aggregate's own service, it is a reminder: a saga that is not done by then
+// learns that it is late.
+func (c *Context) SendAt(at time.Time, destination, name string, payload any) {
+	c.publish(envelope.Message{Kind: envelope.KindCommand, Name: name, Destination: destination, NotBefore: at}, payload)
+}
+
 // PublishMessage is Publish for a message that the handler made: what it leaves
 // empty is filled in, and Data must be encoded.
 func (c *Context) PublishMessage(m envelope.Message) { c.add(m) }
@@ -81,8 +98,14 @@ func (r *Recorder) TakeMessages(dst []envelope.Message, s envelope.Stream, versi
 		if m.Source == (envelope.Stream{}) {
 			m.Source, m.SourceVersion = s, version
 		}
+		if !m.NotBefore.After(now) {
+			m.NotBefore = time.Time{}
+		}
 		if m.Time.IsZero() {
 			m.Time = now
+			if !m.NotBefore.IsZero() {
+				m.Time = m.NotBefore.UTC() // when it happens, for receivers and figures
+			}
 		}
 		if m.Metadata.IsZero() {
 			m.Metadata = r.Metadata

@@ -38,6 +38,9 @@ func checkMessage(m *envelope.Message, f *Features) error {
 	if err := m.Validate(); err != nil {
 		return err
 	}
+	if !m.NotBefore.IsZero() {
+		return envelope.Invalid("message not before", m.NotBefore.String(), "only an outbox holds messages back")
+	}
 	if most := f.MaxMessageBytes; most > 0 && m.SizeBytes() > most {
 		return fmt.Errorf("%w: message %q has %d bytes, %s takes at most %d", ErrRefused, m.ID, m.SizeBytes(), f.Name, most)
 	}

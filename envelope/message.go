@@ -44,6 +44,11 @@ type Message struct {
 	Data        []byte
 	Time        time.Time
 
+	// NotBefore has an outbox hold the message back until then, by the clock
+	// of the program that publishes; zero does not. It is not part of what a bus
+	// carries.
+	NotBefore time.Time
+
 	Source        Stream // the aggregate that it came from; zero if none did
 	SourceVersion uint64 // that aggregate's version behind the command
 
@@ -82,6 +87,9 @@ func (m *Message) Validate() error {
 		if err := ValidateName("codec", m.Codec, MaxCodecBytes); err != nil {
 			return err
 		}
+	}
+	if year := m.NotBefore.Year(); !m.NotBefore.IsZero() && (year < 1970 || year > 9999) {
+		return Invalid("message not before", m.NotBefore.String(), "want a year from 1970 to 9999")
 	}
 	if len(m.Data) > MaxDataBytes {
 		return Invalid("message data", m.Name, fmt.Sprintf("has %d bytes, at most %d are allowed", len(m.Data), MaxDataBytes))

@@ -121,6 +121,7 @@ func TestMessage(t *testing.T) {
 		"message content type":    func(m *envelope.Message) { m.ContentType = long(256) },
 		"codec":                   func(m *envelope.Message) { m.Codec = " " },
 		"message data":            func(m *envelope.Message) { m.Data = make([]byte, envelope.MaxDataBytes+1) },
+		"message not before":      func(m *envelope.Message) { m.NotBefore = time.Date(10_000, 1, 1, 0, 0, 0, 0, time.UTC) },
 		"stream id":               func(m *envelope.Message) { m.Source.ID = "" },
 		"metadata causation_id":   func(m *envelope.Message) { m.Metadata.CausationID = "a\x00" },
 		"metadata correlation_id": func(m *envelope.Message) { m.Metadata.CorrelationID = " " },

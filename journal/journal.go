@@ -112,8 +112,8 @@ type Journal interface {
 	// does not have.
 	Row(ctx context.Context, table string, key []envelope.Column) (envelope.StoredRow, bool, error)
 
-	// Messages yields at most limit messages that are to be published, behind
-	// position after, in the order of positions; a limit of zero or less
+	// Messages yields at most limit messages that are to be published now,
+	// none that is set aside or held back, behind position after, in the order of positions; a limit of zero or less
 	// means all there are. Positions of one ordering key are in the order of
 	// its commits; over several keys a lower one can appear late.
 	//

@@ -141,6 +141,32 @@ type PendingPage struct {
 	Complete uint64
 }
 
+// DelayedQuery asks for messages that are held back.
+type DelayedQuery struct {
+	Slots []SlotRange // whose messages; none yields nothing
+	Until time.Time   // those that are held back until then, or a time before
+	Limit int         // at most so many, at least 1
+}
+
+// Validate checks the ranges and the limit.
+//
+// Errors: [ErrInvalid].
+func (q *DelayedQuery) Validate() error {
+	pending := PendingQuery{Slots: q.Slots, Limit: q.Limit}
+	return pending.Validate()
+}
+
+// DelayedPage answers a [DelayedQuery].
+type DelayedPage struct {
+	// Due are positions of messages whose time has come, the earliest first.
+	// They are held back until they are settled as pending.
+	Due []uint64
+
+	// Next is until when the first of the others is held back, which may be
+	// one that had no room in Due; zero if there is none.
+	Next time.Time
+}
+
 // Settlement is what became of messages that a dispatcher read.
 type Settlement struct {
 	// Published are positions of messages that are done with: published or
@@ -150,9 +176,9 @@ type Settlement struct {
 	// Parked are messages to set aside.
 	Parked []Park
 
-	// Pending are positions of parked messages that are to be published after
-	// all: they are pending again, in their old places. One that is not parked
-	// is no error.
+	// Pending are positions of messages that were parked or held back and are
+	// to be published: they are pending, in their old places. One that is
+	// neither is no error.
 	Pending []uint64
 }
 
@@ -233,8 +259,9 @@ func (f *ParkedFilter) Matches(m *ParkedMessage) bool {
 // OutboxFigures say how much an outbox holds.
 type OutboxFigures struct {
 	Pending int           // messages that are to be published
-	Oldest  time.Duration // since the first of those was decided; 0 without any
+	Oldest  time.Duration // since the time of the first of those; 0 without any
 	Parked  int           // messages that were set aside
+	Delayed int           // messages that are held back until their time
 }
 
 // Outbox is the messages that a journal holds until they are published. A
@@ -265,6 +292,12 @@ type Outbox interface {
 
 	// Pending reads messages to publish.
 	Pending(ctx context.Context, q PendingQuery) (PendingPage, error)
+
+	// Delayed reads which messages that were held back are due. A message with
+	// a [envelope.Message.NotBefore] is held back from the beginning, whatever
+	// the time is: it is neither pending nor parked until it is settled as
+	// pending, and then has no NotBefore.
+	Delayed(ctx context.Context, q DelayedQuery) (DelayedPage, error)
 
 	// Settle tells what became of messages, all or nothing but for
 	// [ErrLeaseLost]: then those in slots that token has no lease on are as

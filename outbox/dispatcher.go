@@ -109,8 +109,8 @@ func (d *Dispatcher) loop(ctx context.Context, w *work) error {
 		if more && err == nil {
 			continue
 		}
-		if due, some := w.nextRetry(); some && err == nil {
-			wait = min(wait, time.Until(due))
+		if err == nil && len(w.lanes) > 0 {
+			wait = min(wait, time.Until(w.next()))
 		}
 		if err != nil {
 			// What changes does not bring the broker back, but it may be only

@@ -48,10 +48,11 @@ type source struct {
 	stop   context.CancelFunc // of renewals
 	beside sync.WaitGroup
 
-	lanes  []journal.SlotRange
-	losses int // of leases, until lanes were noted
-	floor  uint64
-	parked parkedKeys // of the goroutine that receives, and of mu when a message is parked
+	lanes   []journal.SlotRange
+	losses  int // of leases, until lanes were noted
+	floor   uint64
+	delayed timetable
+	parked  parkedKeys // of the goroutine that receives, and of mu when a message is parked
 
 	mu      sync.Mutex
 	lent    map[uint64]*delivery // by position
@@ -145,8 +146,11 @@ func (s *source) take(ctx context.Context, limit int) (got []bus.Delivery, wait 
 	if err := s.takeOrders(ctx); err != nil {
 		return nil, 0, err
 	}
+	if err := s.releaseDelayed(ctx); err != nil {
+		return nil, 0, err
+	}
 	now := time.Now()
-	wait = s.d.opts.PollInterval
+	wait = min(s.d.opts.PollInterval, max(s.delayed.look.Sub(now), 0))
 	s.mu.Lock()
 	s.gone = map[uint64]struct{}{}
 	skip := map[string]bool{}
@@ -241,6 +245,7 @@ func (s *source) relane(ctx context.Context) error {
 	if slices.Equal(lanes, s.lanes) && losses == s.losses {
 		return nil
 	}
+	s.delayed.reset()
 	s.mu.Lock()
 	s.floor = 0
 	for position, r := range s.resting {
@@ -275,6 +280,19 @@ func (s *source) takeOrders(ctx context.Context) error {
 	})
 	if lowest > 0 {
 		s.floor = min(s.floor, lowest-1)
+	}
+	return err
+}
+
+// releaseDelayed is that of work.
+func (s *source) releaseDelayed(ctx context.Context) error {
+	lowest, err := s.delayed.release(ctx, s.d, s.lanes, func(settled journal.Settlement) error {
+		return s.d.outbox.Settle(ctx, s.d.token, settled)
+	})
+	if lowest > 0 {
+		s.mu.Lock()
+		s.floor = min(s.floor, lowest-1)
+		s.mu.Unlock()
 	}
 	return err
 }

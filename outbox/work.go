@@ -27,6 +27,7 @@ type work struct {
 
 	resting resting
 	parked  parkedKeys
+	delayed timetable
 
 	result Result
 }
@@ -48,6 +49,9 @@ func (w *work) pass(ctx context.Context, window int) (more bool, err error) {
 	if err := w.takeOrders(ctx); err != nil {
 		return false, err
 	}
+	if err := w.releaseDelayed(ctx); err != nil {
+		return false, err
+	}
 	now := time.Now()
 	skip := w.resting.keys(now)
 	page, err := w.d.outbox.Pending(ctx, journal.PendingQuery{
@@ -57,7 +61,16 @@ func (w *work) pass(ctx context.Context, window int) (more bool, err error) {
 		return false, err
 	}
 	confirmed, err := w.publishPage(ctx, &page, window, now)
-	return page.More && (confirmed > 0 || err == nil), err
+	return (page.More || w.delayed.more) && (confirmed > 0 || err == nil), err
+}
+
+// releaseDelayed has messages pending whose time has come.
+func (w *work) releaseDelayed(ctx context.Context) error {
+	lowest, err := w.delayed.release(ctx, w.d, w.lanes, func(s journal.Settlement) error { return w.tell(ctx, s) })
+	if lowest > 0 {
+		w.floor = min(w.floor, lowest-1)
+	}
+	return err
 }
 
 // takeOrders does what is ordered for parked messages, if it is time to look.
@@ -82,6 +95,7 @@ func (w *work) relane(ctx context.Context) error {
 	}
 	w.floor = 0
 	w.resting.clear()
+	w.delayed.reset()
 	if err := w.parked.load(ctx, w.d.outbox, lanes); err != nil {
 		w.lanes = nil
 		return err
@@ -272,5 +286,10 @@ func (w *work) tell(ctx context.Context, s journal.Settlement) error {
 	return err
 }
 
-// nextRetry is when the next resting message is due, if there is one.
-func (w *work) nextRetry() (time.Time, bool) { return w.resting.next() }
+// next is when there is something to do that nobody tells of.
+func (w *work) next() time.Time {
+	if retry, some := w.resting.next(); some && retry.Before(w.delayed.look) {
+		return retry
+	}
+	return w.delayed.look
+}

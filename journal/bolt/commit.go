@@ -61,6 +61,7 @@ type group struct {
 	checkpointed []envelope.Stream // whose heads are written
 
 	formerRows map[string][]byte // what the group's rows were before it
+	delays     []delay           // what becomes of the index of delayed messages
 
 	sub       *bbolt.Bucket // of the log, for positions of number subNumber
 	subNumber uint64
@@ -211,6 +212,9 @@ func (c *committer) apply(g *group) {
 	if g.formerRows != nil {
 		c.ram.rows.set(nil)
 	}
+	for _, d := range g.delays {
+		d.apply(&c.ram.delayed)
+	}
 	changed := g.state.messages != c.state.messages
 	if g.state.last != c.state.last {
 		changed = true
@@ -360,4 +364,5 @@ func (g *group) release() {
 	g.runInfos, g.checkpointed = nil, nil
 	g.wrote, g.runsChanged = false, false
 	g.formerRows = nil // readers may still have it
+	g.delays = g.delays[:0]
 }

@@ -104,10 +104,11 @@ func (p publishing) Settle(ctx context.Context, token string, s journal.Settleme
 	})
 }
 
-// outboxMessage is a stored message, pending or set aside.
+// outboxMessage is a stored message.
 type outboxMessage struct {
 	message envelope.StoredMessage // shares the memory of value
 	batch   journal.BatchID
+	bucket  []byte   // where it is: bucketOutbox, bucketParked or bucketDelayed
 	parking *parking // nil unless it is set aside
 	value   []byte   // the stored message
 }
@@ -125,14 +126,20 @@ func (g *group) message(position uint64) (*outboxMessage, error) {
 		return nil, err
 	}
 	if value != nil {
-		m := &outboxMessage{value: value}
+		m := &outboxMessage{bucket: bucketOutbox, value: value}
 		m.message, m.batch, err = parseMessage(position, value)
 		return m, err
 	}
-	if value, err = lookup(g.tx, bucketParked, key[:]); value == nil || err != nil {
+	if value, err = lookup(g.tx, bucketParked, key[:]); err != nil {
 		return nil, err
 	}
-	return parseParked(position, value)
+	if value != nil {
+		return parseParked(position, value)
+	}
+	if value, err = lookup(g.tx, bucketDelayed, key[:]); value == nil || err != nil {
+		return nil, err
+	}
+	return parseDelayed(position, value)
 }
 
 // settle deletes and moves messages of slots that are held. What cannot be read
@@ -166,7 +173,7 @@ func (g *group) settle(s journal.Settlement, held func(slot int) bool) (refused,
 		}
 	}
 	for _, m := range back {
-		if fatal := g.unpark(m); fatal != nil {
+		if fatal := g.makePending(m); fatal != nil {
 			return nil, fatal
 		}
 	}
@@ -203,7 +210,7 @@ func (g *group) findSettled(s journal.Settlement, find func(uint64) (*outboxMess
 		if err != nil {
 			return nil, nil, nil, err
 		}
-		if m != nil && m.parking != nil {
+		if m != nil && !bytes.Equal(m.bucket, bucketOutbox) {
 			back = append(back, m)
 		}
 	}
@@ -239,11 +246,11 @@ func (g *group) deleteMessage(m *outboxMessage) error {
 
 // deleteAt deletes m from the bucket that it is in.
 func (g *group) deleteAt(m *outboxMessage) error {
-	key, bucket := uint64Key(m.message.Position), bucketOutbox
-	if m.parking != nil {
-		bucket = bucketParked
+	if bytes.Equal(m.bucket, bucketDelayed) {
+		g.delays = append(g.delays, delay{position: m.message.Position, ends: true})
 	}
-	return g.remove(g.tx.Bucket(bucket), key[:])
+	key := uint64Key(m.message.Position)
+	return g.remove(g.tx.Bucket(m.bucket), key[:])
 }
 
 // park stores m among those set aside, for why.
@@ -260,8 +267,8 @@ func (g *group) park(m *outboxMessage, why parking) error {
 	return g.store(g.tx.Bucket(bucketParked), key[:], value)
 }
 
-// unpark has m pending again.
-func (g *group) unpark(m *outboxMessage) error {
+// makePending moves m to where pending messages are.
+func (g *group) makePending(m *outboxMessage) error {
 	value := append(g.arena.reserve(len(m.value)), m.value...)
 	g.arena.keep(value)
 	if err := g.deleteAt(m); err != nil {
@@ -298,7 +305,7 @@ func parseParked(position uint64, value []byte) (*outboxMessage, error) {
 		return nil, corrupt("parked message %d", position)
 	}
 	d := decoder{buf: value[1:n]}
-	m := &outboxMessage{parking: &parking{}}
+	m := &outboxMessage{bucket: bucketParked, parking: &parking{}}
 	m.parking.Behind = d.byte()&flagBehind != 0
 	m.parking.order = journal.ParkedOrder(d.byte())
 	m.parking.Attempts = int(d.uvarint())
@@ -431,6 +438,7 @@ func (p publishing) Figures(ctx context.Context) (f journal.OutboxFigures, err e
 	if err := p.ready(ctx, nil); err != nil {
 		return f, err
 	}
+	f.Delayed = p.journal.ram.Load().delayed.Len()
 	err = p.journal.view(func(tx *bbolt.Tx) error {
 		outbox, parked := tx.Bucket(bucketOutbox), tx.Bucket(bucketParked)
 		if outbox == nil || parked == nil {

@@ -115,10 +115,10 @@ func (f *file) prepare(path string) error {
 	case err != nil:
 		return fmt.Errorf("bolt: open %s: %w", path, err)
 	case found && len(stored) == 4:
-		switch number := binary.BigEndian.Uint32(stored); number {
-		case fileFormat:
+		switch number := binary.BigEndian.Uint32(stored); {
+		case number == fileFormat:
 			return nil
-		case fileFormatOld:
+		case fileFormatOldest <= number && number < fileFormat:
 			return f.upgrade(path)
 		default:
 			return fmt.Errorf("bolt: open %s: the file has format %d, this program knows format %d", path, number, fileFormat)
@@ -148,7 +148,7 @@ func (f *file) prepare(path string) error {
 	return nil
 }
 
-// upgrade makes the buckets that a file of format 1 lacks, and so keeps older
+// upgrade makes the buckets that a file of an older format lacks, and so keeps older
 // programs from it. Everything else stays as it is.
 func (f *file) upgrade(path string) error {
 	err := f.db.Update(func(tx *bbolt.Tx) error {

@@ -74,11 +74,33 @@ func TestReadsFormat1(t *testing.T) {
 // and not, notes and gaps, behind the last checkpoint and before.
 func TestReadsFormat2(t *testing.T) {
 	t.Parallel()
-	const golden = "testdata/format2.db.gz"
+	j := open(t, unpack(t, "testdata/format2.db.gz"), forEver)
+	require.Empty(t, delayed(t, j))
+	requireFormat2(t, j)
+}
+
+// TestReadsFormat3 reads a file that has, beside all that, messages that are held
+// back.
+func TestReadsFormat3(t *testing.T) {
+	t.Parallel()
+	const golden = "testdata/format3.db.gz"
 	if *writeGolden {
 		goldenFile(t, golden)
 	}
 	j := open(t, unpack(t, golden), forEver)
+	require.Equal(t, []uint64{6, 5}, delayed(t, j))
+	requireFormat2(t, j)
+	require.NoError(t, j.Outbox().Settle(t.Context(), "test", journal.Settlement{Pending: []uint64{6}}))
+	soon := message("soon")
+	messages, err := outbox(t, j)
+	require.NoError(t, err)
+	require.Equal(t, []envelope.StoredMessage{{Message: soon, Position: 6, Slot: soon.Slot()}}, messages)
+	require.Equal(t, []uint64{5}, delayed(t, j))
+}
+
+// requireFormat2 demands what both files have.
+func requireFormat2(t *testing.T, j *bolt.Journal) {
+	t.Helper()
 	requireGoldenParts(t, j, 18, "early message", "late message")
 	lag, err := j.Lag(t.Context(), journal.Position{})
 	require.NoError(t, err)
@@ -201,6 +223,10 @@ func goldenFile(t *testing.T, golden string) {
 	write(widen(batch(events(todo("2"), 18, 1)), "late message"))
 	b = batch()
 	b.Messages = []envelope.Message{message("published"), message("parked")}
+	write(b)
+	b = batch()
+	b.Messages = []envelope.Message{message("later"), message("soon")}
+	b.Messages[0].NotBefore, b.Messages[1].NotBefore = when.Add(2*time.Hour), when.Add(time.Hour)
 	write(b)
 	leaseAll(t, j)
 	require.NoError(t, j.Outbox().Settle(t.Context(), "test", journal.Settlement{

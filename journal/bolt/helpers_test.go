@@ -58,6 +58,17 @@ func message(id string) envelope.Message {
 	}
 }
 
+// delayed reads where the messages are that are held back.
+func delayed(t *testing.T, j *bolt.Journal) []uint64 {
+	t.Helper()
+	page, err := j.Outbox().Delayed(t.Context(), journal.DelayedQuery{
+		Slots: []journal.SlotRange{journal.AllSlots}, Until: when.Add(1000 * time.Hour), Limit: 1000,
+	})
+	require.NoError(t, err)
+	require.Zero(t, page.Next)
+	return page.Due
+}
+
 // counter is an upsert of a row of one column.
 func counter(id string, n int64) envelope.Row {
 	return envelope.Row{

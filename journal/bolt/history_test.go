@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -24,6 +25,7 @@ type history struct {
 	first    map[envelope.Stream]uint64
 	receipts map[string]bool
 	messages []envelope.StoredMessage
+	delayed  []uint64           // positions of messages that are held back, by their times
 	rows     map[string][]int64 // the column of each version, by id
 	effects  map[string]bool
 	content  []byte // of the file
@@ -58,6 +60,11 @@ func makeHistory(t *testing.T, clean bool) *history {
 			b.Rows = append(b.Rows, counter(id, int64(i)))
 			h.rows[id] = append(h.rows[id], int64(i))
 		}
+		if i%7 == 0 {
+			m := message(fmt.Sprint("delayed ", i))
+			m.NotBefore = when.Add(time.Duration(i*5%11) * time.Hour)
+			b.Messages = append(b.Messages, m)
+		}
 		if i%25 == 7 {
 			truncate(b)
 			h.first[s] = h.versions[s]
@@ -75,6 +82,8 @@ func makeHistory(t *testing.T, clean bool) *history {
 	h.messages, err = outbox(t, j)
 	require.NoError(t, err)
 	require.Len(t, h.messages, 200)
+	h.delayed = delayed(t, j)
+	require.Len(t, h.delayed, 86)
 	if clean {
 		require.NoError(t, j.Close())
 	}
@@ -90,7 +99,7 @@ func makeHistory(t *testing.T, clean bool) *history {
 func (h *history) check(t *testing.T, path string) (verdict string) {
 	j, err := bolt.Open(path, &bolt.Options{Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
-		if !strings.Contains(err.Error(), "this program knows format 2") { // its number has no checksum
+		if !strings.Contains(err.Error(), "this program knows format 3") { // its number has no checksum
 			require.ErrorIs(t, err, journal.ErrCorrupt)
 		}
 		return "refused"
@@ -189,6 +198,15 @@ func (h *history) checkEffects(t *testing.T, j *bolt.Journal, partly func(error)
 		require.GreaterOrEqual(t, int(got.Version), len(values)-1, "row %s", id)
 		require.LessOrEqual(t, int(got.Version), len(values), "row %s", id)
 		require.Equal(t, []envelope.Column{{Name: "n", Value: values[got.Version-1]}}, got.Columns)
+	}
+	// What is held back comes when it is due, or nobody can tell.
+	require.Equal(t, h.delayed, delayed(t, j))
+	leaseAll(t, j)
+	if !partly(j.Outbox().Settle(t.Context(), "test", journal.Settlement{Pending: h.delayed})) {
+		require.Empty(t, delayed(t, j))
+		if got, err := outbox(t, j); !partly(err) {
+			require.Len(t, got, len(messages)+len(h.delayed))
+		}
 	}
 	// An id that is taken stays so: the batch is refused, or nobody can tell.
 	b := batch()

@@ -9,6 +9,7 @@ import (
 	bbolt "go.etcd.io/bbolt"
 
 	"github.com/troupe-go/troupe/internal/commitqueue"
+	"github.com/troupe-go/troupe/internal/duetimes"
 	"github.com/troupe-go/troupe/internal/slotlease"
 	"github.com/troupe-go/troupe/journal"
 )
@@ -60,6 +61,7 @@ type memory struct {
 	heads    *headTable
 	receipts *receiptTable
 	rows     inflight
+	delayed  duetimes.Index // of the messages in bucketDelayed
 	verified verifiedRuns
 }
 

@@ -9,7 +9,7 @@ import (
 	"github.com/troupe-go/troupe/journal"
 )
 
-// The buckets of format 2. docs/formats/bolt.md describes all of this in full;
+// The buckets of format 3. docs/formats/bolt.md describes all of this in full;
 // keep the two together.
 var (
 	bucketLog       = []byte("log")       // position → entry, in sub-buckets of positionsPerBucket
@@ -19,12 +19,13 @@ var (
 	bucketMeta      = []byte("meta")
 	bucketOutbox    = []byte("outbox")    // position → message
 	bucketParked    = []byte("parked")    // position → message that was set aside
+	bucketDelayed   = []byte("delayed")   // position → message that is held back
 	bucketMessages  = []byte("messages")  // hash of a message's id → its position
 	bucketRows      = []byte("rows")      // table and key → row
 	bucketTruncated = []byte("truncated") // stream with something to scavenge → how far it is scavenged
 
 	oldBuckets = [][]byte{bucketLog, bucketHeads, bucketSnapshots, bucketReceipts, bucketMeta} // of format 1
-	newBuckets = [][]byte{bucketOutbox, bucketParked, bucketMessages, bucketRows, bucketTruncated}
+	newBuckets = [][]byte{bucketOutbox, bucketParked, bucketDelayed, bucketMessages, bucketRows, bucketTruncated}
 	allBuckets = append(oldBuckets[:len(oldBuckets):len(oldBuckets)], newBuckets...)
 
 	keyFormat = []byte("format")
@@ -34,12 +35,13 @@ var (
 
 const (
 	// fileFormat is the number in the file. A file of format 1 lacks the
-	// buckets of an outbox, of rows and of truncation; opening makes them.
-	fileFormat    = 2
-	fileFormatOld = 1
+	// buckets of an outbox, of rows and of truncation, one of format 2 that of
+	// messages that are held back; opening makes them.
+	fileFormat       = 3
+	fileFormatOldest = 1
 
-	// format is in front of each value; what format 2 adds to them is told by
-	// flags that format 1 did not set.
+	// format is in front of each value; what later formats add to them is told
+	// by flags that format 1 did not set.
 	format = 1
 
 	// positionsPerBucket keeps the log's trees shallow and lets a later

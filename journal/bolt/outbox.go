@@ -135,14 +135,18 @@ func (g *group) isMessageStored(id string, batch journal.BatchID) (bool, error) 
 // writeMessages stores the messages of b, whose ids are free.
 func (g *group) writeMessages(b *journal.Batch) error {
 	outbox, ids := g.tx.Bucket(bucketOutbox), g.tx.Bucket(bucketMessages)
-	outbox.FillPercent = 1 // positions only grow
+	delayed := g.tx.Bucket(bucketDelayed)
+	outbox.FillPercent, delayed.FillPercent = 1, 1 // positions only grow
 	for i := range b.Messages {
 		m := &b.Messages[i]
 		position := g.state.messages + 1
 		value := appendMessage(g.arena.reserve(messageBytes(m)), position, m, b.ID)
 		g.arena.keep(value)
-		key := uint64Key(position)
-		if err := g.store(outbox, key[:], value); err != nil {
+		key, bucket := uint64Key(position), outbox
+		if !m.NotBefore.IsZero() {
+			value, bucket = g.delay(position, m, value), delayed
+		}
+		if err := g.store(bucket, key[:], value); err != nil {
 			return err
 		}
 		hash := messageKey(m.ID)

@@ -155,6 +155,9 @@ func (c *committer) rebuild(f *file) (err error) {
 		if err := verifyMessages(tx, &c.state); err != nil {
 			return err
 		}
+		if err := readDelayed(tx, &c.ram.delayed); err != nil {
+			return err
+		}
 		if err := verifyRows(tx, &c.state); err != nil {
 			return err
 		}
@@ -218,7 +221,7 @@ func verifyMessages(tx *bbolt.Tx, s *state) error {
 		return corrupt("bucket messages has %d ids with sum %d, want %d with sum %d", count, sum, s.messageIDs, s.messagesSum)
 	}
 	stored := uint64(0)
-	for _, name := range [][]byte{bucketOutbox, bucketParked} {
+	for _, name := range [][]byte{bucketOutbox, bucketParked, bucketDelayed} {
 		cursor, last := tx.Bucket(name).Cursor(), uint64(0)
 		for key, _ := cursor.First(); key != nil; key, _ = cursor.Next() {
 			if !ascends(key, last) || binary.BigEndian.Uint64(key) > s.messages {

@@ -81,7 +81,7 @@ func (r *modelRunner) sequence(t *rapid.T) {
 	t.Repeat(map[string]func(*rapid.T){
 		"batch": m.batch, "batch again": m.batch, "pipeline": m.pipeline, "resubmit": m.resubmit,
 		"load": m.load, "latest": m.latest, "many": m.many, "read all": m.readAll, "receipt": m.receipt,
-		"reopen": m.reopen, "slices": m.slices, "effect": m.effect, "messages": m.checkMessages, "rows": m.checkRows, "scavenge": m.scavenge,
+		"reopen": m.reopen, "slices": m.slices, "effect": m.effect, "messages": m.checkMessages, "release": m.release, "rows": m.checkRows, "scavenge": m.scavenge,
 	})
 	m.checkAll(t)
 	m.checkMessages(t)

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
@@ -42,7 +44,11 @@ func (m *model) drawEffects(t *rapid.T, b *journal.Batch) {
 			if n := len(m.messages); n > 0 && i == 0 && rapid.IntRange(0, 9).Draw(t, "taken id if 0") == 0 {
 				id = m.messages[rapid.IntRange(0, n-1).Draw(t, "message")].message.ID
 			}
-			b.Messages = append(b.Messages, message(id, fmt.Sprint("key", rapid.IntRange(0, 2).Draw(t, "key"))))
+			msg := message(id, fmt.Sprint("key", rapid.IntRange(0, 2).Draw(t, "key")))
+			if rapid.IntRange(0, 3).Draw(t, "delayed if 0") == 0 {
+				msg.NotBefore = at(rapid.Uint64Range(0, 5).Draw(t, "until"))
+			}
+			b.Messages = append(b.Messages, msg)
 		}
 	}
 	if f.Rows {
@@ -242,11 +248,14 @@ func (m *model) checkMessages(t *rapid.T) {
 	}
 	got, err := drainMessages(m.r.j.Messages(context.Background(), m.r.afterMessage, 0))
 	require.NoError(t, err)
-	require.Len(t, got, len(m.messages), "messages")
-	byKey := map[string][]envelope.Message{}
+	byKey, pending := map[string][]envelope.Message{}, 0
 	for _, msg := range m.messages {
-		byKey[msg.message.Key] = append(byKey[msg.message.Key], msg.message)
+		if msg.message.NotBefore.IsZero() {
+			byKey[msg.message.Key] = append(byKey[msg.message.Key], msg.message)
+			pending++
+		}
 	}
+	require.Len(t, got, pending, "messages")
 	m.lastMessage = m.r.afterMessage
 	for _, msg := range got {
 		require.Greater(t, msg.Position, m.lastMessage, "position of message %q", msg.ID)
@@ -259,6 +268,48 @@ func (m *model) checkMessages(t *rapid.T) {
 		}
 		m.outbox[msg.ID] = msg.Position
 	}
+	for _, position := range m.due(t, at(5)) {
+		m.lastMessage = max(m.lastMessage, position)
+	}
+}
+
+// due reads where the messages of this sequence are that are held back until then
+// or before, and demands that it is as many as there are.
+func (m *model) due(t *rapid.T, until time.Time) []uint64 {
+	page, err := m.r.j.Outbox().Delayed(context.Background(), journal.DelayedQuery{
+		Slots: []journal.SlotRange{journal.AllSlots}, Until: until, Limit: math.MaxInt32,
+	})
+	require.NoError(t, err)
+	due := slices.DeleteFunc(page.Due, func(position uint64) bool { return position <= m.r.afterMessage })
+	want := 0
+	for _, msg := range m.messages {
+		if before := msg.message.NotBefore; !before.IsZero() && !before.After(until) {
+			want++
+		}
+	}
+	require.Len(t, due, want, "messages held back until %v", until)
+	return due
+}
+
+// release has those pending whose time has come.
+func (m *model) release(t *rapid.T) {
+	if !m.r.j.Features().Messages {
+		t.Skip("no messages")
+	}
+	until := at(rapid.Uint64Range(0, 5).Draw(t, "now"))
+	due := m.due(t, until)
+	o, ctx := m.r.j.Outbox(), context.Background()
+	ok, err := o.Lease(ctx, journal.OutboxLease{Token: "model", Owner: "model", Slots: journal.AllSlots}, time.Hour)
+	require.NoError(t, err)
+	require.True(t, ok)
+	require.NoError(t, o.Settle(ctx, "model", journal.Settlement{Pending: due}))
+	require.NoError(t, o.Release(ctx, "model", journal.AllSlots))
+	for i := range m.messages {
+		if msg := &m.messages[i].message; !msg.NotBefore.After(until) {
+			msg.NotBefore = time.Time{}
+		}
+	}
+	m.checkMessages(t)
 }
 
 // letGo counts the records that the next Scavenge deletes.

@@ -407,6 +407,10 @@ var outboxCases = []Case{
 				_, err := o.Pending(ctx, journal.PendingQuery{Slots: []journal.SlotRange{journal.AllSlots}, Limit: 1})
 				return err
 			},
+			"delayed": func(ctx context.Context) error {
+				_, err := o.Delayed(ctx, journal.DelayedQuery{Slots: []journal.SlotRange{journal.AllSlots}, Limit: 1})
+				return err
+			},
 			"settle": func(ctx context.Context) error { return o.Settle(ctx, "t", journal.Settlement{Published: []uint64{1}}) },
 			"parked": func(ctx context.Context) error {
 				for _, err := range o.Parked(ctx, journal.ParkedFilter{}) {

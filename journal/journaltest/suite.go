@@ -72,7 +72,7 @@ func Cases() []Case {
 	for _, some := range [][]Case{
 		gateCases, queueCases, batchCases, receiptCases, resubmitCases, snapshotCases,
 		loadCases, fidelityCases, readAllCases, creditCases, closeCases,
-		messageCases, outboxCases, rowCases, inboxCases, wholeCases, mixedCases, writerCases,
+		messageCases, outboxCases, delayedCases, rowCases, inboxCases, wholeCases, mixedCases, writerCases,
 		truncationCases, scavengeCases, boundCases, sliceCases, endedCases,
 	} {
 		all = append(all, some...)

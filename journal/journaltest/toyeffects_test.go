@@ -55,7 +55,8 @@ func (d *disk) checkMessages(y *toy, b *journal.Batch) error {
 
 func (d *disk) message(y *toy, id string) *toyMessage {
 	for i := range d.outbox {
-		if m := &d.outbox[i]; m.message.ID == id && !m.gone && (m.parking == nil || y.fault != "parked ids are free") {
+		if m := &d.outbox[i]; m.message.ID == id && !m.gone && (m.parking == nil || y.fault != "parked ids are free") &&
+			(m.message.NotBefore.IsZero() || y.fault != "delayed ids are free") {
 			return m
 		}
 	}
@@ -76,6 +77,9 @@ func (d *disk) storeMessages(y *toy, b *journal.Batch) {
 		}
 		stored := toyMessage{message: envelope.StoredMessage{Message: m, Position: position, Slot: m.Slot()}, batch: b.ID}
 		stored.message.Time = m.Time.Truncate(time.Microsecond)
+		if y.fault == "delayed messages are pending" {
+			stored.message.NotBefore = time.Time{}
+		}
 		switch y.fault {
 		case "message metadata dropped":
 			stored.message.Metadata.Keys = nil
@@ -101,7 +105,7 @@ func (y *toy) Messages(ctx context.Context, after uint64, limit int) iter.Seq2[e
 		y.disk.mu.Unlock()
 		for i := range all {
 			m := all[i].message
-			if all[i].gone || all[i].parking != nil || m.Position < after || m.Position == after && y.fault != "messages inclusive" {
+			if all[i].gone || all[i].parking != nil || !m.NotBefore.IsZero() || m.Position < after || m.Position == after && y.fault != "messages inclusive" {
 				continue
 			}
 			if !yield(m, nil) {

@@ -104,7 +104,7 @@ func (o toyOutbox) Pending(ctx context.Context, q journal.PendingQuery) (page jo
 	for i := range o.disk.outbox {
 		m := &o.disk.outbox[i]
 		page.Complete = m.message.Position
-		if m.gone || m.parking != nil && o.fault != "parked messages are pending" || m.message.Position <= q.After {
+		if m.gone || !m.message.NotBefore.IsZero() || m.parking != nil && o.fault != "parked messages are pending" || m.message.Position <= q.After {
 			continue
 		}
 		if !slices.ContainsFunc(q.Slots, func(r journal.SlotRange) bool { return r.Has(m.message.Slot) }) && o.fault != "pending of all slots" {
@@ -126,6 +126,39 @@ func (o toyOutbox) Pending(ctx context.Context, q journal.PendingQuery) (page jo
 	}
 	if o.fault == "complete is too high" {
 		page.Complete += 20
+	}
+	return page, nil
+}
+
+func (o toyOutbox) Delayed(ctx context.Context, q journal.DelayedQuery) (page journal.DelayedPage, err error) {
+	end, err := o.begin(ctx, q.Validate())
+	if err != nil {
+		return page, err
+	}
+	defer end()
+	var held []*toyMessage
+	for i := range o.disk.outbox {
+		m := &o.disk.outbox[i]
+		ours := slices.ContainsFunc(q.Slots, func(r journal.SlotRange) bool { return r.Has(m.message.Slot) })
+		if !m.gone && m.parking == nil && !m.message.NotBefore.IsZero() && (ours || o.fault == "delayed of all slots") {
+			held = append(held, m)
+		}
+	}
+	if o.fault != "delayed in the order of positions" {
+		slices.SortStableFunc(held, func(a, b *toyMessage) int { return a.message.NotBefore.Compare(b.message.NotBefore) })
+	}
+	for _, m := range held {
+		due := !m.message.NotBefore.After(q.Until)
+		if o.fault == "due is before its time" {
+			due = !m.message.NotBefore.After(q.Until.Add(time.Microsecond))
+		}
+		if due && (len(page.Due) < q.Limit || o.fault == "delayed limit ignored") {
+			page.Due = append(page.Due, m.message.Position)
+			continue
+		}
+		if page.Next.IsZero() && (!due || o.fault != "next is what is not due") {
+			page.Next = m.message.NotBefore.UTC()
+		}
 	}
 	return page, nil
 }
@@ -161,7 +194,7 @@ func (o toyOutbox) Settle(ctx context.Context, token string, s journal.Settlemen
 			if o.fault != "reasons as given" {
 				why.Reason = journal.CutParkReason(why.Reason)
 			}
-			m.parking = &why
+			m.parking, m.message.NotBefore = &why, time.Time{}
 			if o.fault != "orders stay" {
 				m.order = journal.OrderNone
 			}
@@ -171,6 +204,9 @@ func (o toyOutbox) Settle(ctx context.Context, token string, s journal.Settlemen
 		settle(position, func(m *toyMessage) {
 			if o.fault == "unparked messages stay parked" {
 				return
+			}
+			if o.fault != "delayed messages stay delayed" {
+				m.message.NotBefore = time.Time{}
 			}
 			if m.parking, m.order = nil, journal.OrderNone; o.fault == "unparked messages come last" {
 				m.message.Position = o.disk.outbox[len(o.disk.outbox)-1].message.Position + 1
@@ -236,6 +272,8 @@ func (o toyOutbox) Figures(ctx context.Context) (f journal.OutboxFigures, err er
 		case m.gone:
 		case m.parking != nil:
 			f.Parked++
+		case !m.message.NotBefore.IsZero():
+			f.Delayed++
 		default:
 			f.Pending++
 			if oldest == nil {

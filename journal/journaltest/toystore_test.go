@@ -332,6 +332,8 @@ func (d *disk) reopened(fault string) *disk {
 		d.outbox = nil
 	case "parked lost by reopening":
 		d.outbox = slices.DeleteFunc(d.outbox, func(m toyMessage) bool { return m.parking != nil })
+	case "delayed lost by reopening":
+		d.outbox = slices.DeleteFunc(d.outbox, func(m toyMessage) bool { return !m.message.NotBefore.IsZero() })
 	case "rows lost by reopening":
 		clear(d.rows)
 	case "truncations lost by reopening":

@@ -8,15 +8,19 @@ import (
 	"time"
 
 	"github.com/troupe-go/troupe/envelope"
+	"github.com/troupe-go/troupe/internal/duetimes"
 	"github.com/troupe-go/troupe/journal"
 )
 
-// outbox is the messages that are to be published, and those set aside.
+// outbox is the messages that are to be published, those set aside, and those held
+// back.
 type outbox struct {
-	last    uint64           // the newest position
-	pending []*storedMessage // in the order of positions; nil where one is gone
-	gone    int              // how many of them are nil
-	parked  []*storedMessage // set aside, in the order of positions
+	last    uint64                    // the newest position
+	pending []*storedMessage          // in the order of positions; nil where one is gone
+	gone    int                       // how many of them are nil
+	parked  []*storedMessage          // set aside, in the order of positions
+	delayed map[uint64]*storedMessage // held back, by position
+	due     duetimes.Index            // of those
 	byID    map[string]*storedMessage
 }
 
@@ -37,6 +41,9 @@ func byPosition(m *storedMessage, position uint64) int {
 	return 0
 }
 
+// isHeldBack reports whether m waits for its time.
+func (m *storedMessage) isHeldBack() bool { return !m.message.NotBefore.IsZero() }
+
 // check refuses a batch with a message id that is taken.
 func (o *outbox) check(b *journal.Batch) error {
 	for i := range b.Messages {
@@ -56,8 +63,17 @@ func (o *outbox) add(b *journal.Batch) {
 		o.last++
 		stored := &storedMessage{message: envelope.StoredMessage{Message: *m, Position: o.last, Slot: m.Slot()}}
 		stored.message.Time = m.Time.Truncate(time.Microsecond)
-		o.pending = append(o.pending, stored)
+		stored.message.NotBefore = m.NotBefore.Truncate(time.Microsecond)
 		o.byID[m.ID] = stored
+		if stored.isHeldBack() {
+			if o.delayed == nil {
+				o.delayed = map[uint64]*storedMessage{}
+			}
+			o.delayed[o.last] = stored
+			o.due.Add(o.last, stored.message.Slot, m.NotBefore)
+			continue
+		}
+		o.pending = append(o.pending, stored)
 	}
 }
 
@@ -257,6 +273,16 @@ func (p publishing) Pending(ctx context.Context, q journal.PendingQuery) (page j
 	return page, nil
 }
 
+func (p publishing) Delayed(ctx context.Context, q journal.DelayedQuery) (page journal.DelayedPage, err error) {
+	if err := p.begin(ctx, "read delayed messages", q.Validate()); err != nil {
+		return page, err
+	}
+	j := p.journal
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.outbox.due.Page(q), nil
+}
+
 func (p publishing) Settle(ctx context.Context, token string, s journal.Settlement) error {
 	if err := p.begin(ctx, "settle messages", nil); err != nil {
 		return err
@@ -282,8 +308,8 @@ func (p publishing) Settle(ctx context.Context, token string, s journal.Settleme
 		}
 	}
 	for _, position := range s.Pending {
-		if m := j.outbox.find(position); m != nil && m.parking != nil && mine(m) {
-			j.outbox.unpark(m)
+		if m := j.outbox.find(position); m != nil && (m.parking != nil || m.isHeldBack()) && mine(m) {
+			j.outbox.release(m)
 		}
 	}
 	if lost {
@@ -292,10 +318,13 @@ func (p publishing) Settle(ctx context.Context, token string, s journal.Settleme
 	return nil
 }
 
-// find is the message of a position, pending or parked, or nil.
+// find is the message of a position, wherever it is, or nil.
 func (o *outbox) find(position uint64) *storedMessage {
 	if at, ok := slices.BinarySearchFunc(o.parked, position, byPosition); ok {
 		return o.parked[at]
+	}
+	if m := o.delayed[position]; m != nil {
+		return m
 	}
 	if position == 0 {
 		return nil
@@ -311,6 +340,11 @@ func (o *outbox) find(position uint64) *storedMessage {
 
 // remove takes m out of where it is.
 func (o *outbox) remove(m *storedMessage) {
+	if m.isHeldBack() {
+		delete(o.delayed, m.message.Position)
+		o.due.Remove(m.message.Position)
+		return
+	}
 	if m.parking == nil {
 		o.take(m.message.Position)
 		return
@@ -320,10 +354,10 @@ func (o *outbox) remove(m *storedMessage) {
 	}
 }
 
-// unpark has m pending again.
-func (o *outbox) unpark(m *storedMessage) {
+// release has m pending.
+func (o *outbox) release(m *storedMessage) {
 	o.remove(m)
-	m.parking, m.order = nil, journal.OrderNone
+	m.parking, m.order, m.message.NotBefore = nil, journal.OrderNone, time.Time{}
 	o.pending = slices.DeleteFunc(o.pending, func(m *storedMessage) bool { return m == nil })
 	o.gone = 0
 	at, _ := slices.BinarySearchFunc(o.pending, m.message.Position, byPosition)
@@ -335,6 +369,7 @@ func (o *outbox) park(m *storedMessage, why journal.Parking) {
 	why.Reason, why.Time = journal.CutParkReason(why.Reason), why.Time.UTC().Truncate(time.Microsecond)
 	if m.parking == nil {
 		o.remove(m)
+		m.message.NotBefore = time.Time{}
 		at, _ := slices.BinarySearchFunc(o.parked, m.message.Position, byPosition)
 		o.parked = slices.Insert(o.parked, at, m)
 	}
@@ -399,9 +434,9 @@ func (p publishing) Figures(ctx context.Context) (f journal.OutboxFigures, err e
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for m := range j.outbox.behind(0) {
-		f.Oldest = time.Since(m.message.Time)
+		f.Oldest = max(time.Since(m.message.Time), 0)
 		break
 	}
-	f.Pending, f.Parked = len(j.outbox.pending)-j.outbox.gone, len(j.outbox.parked)
+	f.Pending, f.Parked, f.Delayed = len(j.outbox.pending)-j.outbox.gone, len(j.outbox.parked), len(j.outbox.delayed)
 	return f, nil
 }

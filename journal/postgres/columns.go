@@ -167,6 +167,7 @@ type messageColumns struct {
 	sourceTypes, sourceIDs                               []string
 	sourceVersions                                       []int64
 	metadata                                             []*string
+	due                                                  []int64
 }
 
 func (c *messageColumns) reset() {
@@ -176,6 +177,7 @@ func (c *messageColumns) reset() {
 	clear(c.metadata)
 	c.data, c.times, c.metadata = c.data[:0], c.times[:0], c.metadata[:0]
 	c.sourceTypes, c.sourceIDs, c.sourceVersions = c.sourceTypes[:0], c.sourceIDs[:0], c.sourceVersions[:0]
+	c.due = c.due[:0]
 }
 
 func (c *messageColumns) add(m *envelope.Message) {
@@ -187,6 +189,15 @@ func (c *messageColumns) add(m *envelope.Message) {
 	c.sourceTypes, c.sourceIDs = append(c.sourceTypes, m.Source.Type), append(c.sourceIDs, m.Source.ID)
 	c.sourceVersions = append(c.sourceVersions, int64(m.SourceVersion))
 	c.metadata = append(c.metadata, metadataText(&m.Metadata))
+	c.due = append(c.due, dueMicros(m.NotBefore))
+}
+
+// dueMicros is until when a message is held back, 0 if it is not.
+func dueMicros(notBefore time.Time) int64 {
+	if notBefore.IsZero() {
+		return 0
+	}
+	return max(notBefore.UnixMicro(), 1)
 }
 
 func (c *messageColumns) encode(p *params) {
@@ -204,11 +215,12 @@ func (c *messageColumns) encode(p *params) {
 	p.texts(c.sourceIDs)
 	p.bigints(c.sourceVersions)
 	p.nullableTexts(c.metadata)
+	p.sharedBigints(c.due)
 }
 
 func (c *messageColumns) args(to []any) []any {
 	return append(to, c.slots, c.ids, c.kinds, c.names, c.destinations, c.keys, c.contentTypes, c.codecs,
-		blobs(c.data), moments(c.times), c.sourceTypes, c.sourceIDs, c.sourceVersions, texts(c.metadata))
+		blobs(c.data), moments(c.times), c.sourceTypes, c.sourceIDs, c.sourceVersions, texts(c.metadata), c.due)
 }
 
 type snapshotColumns struct {

@@ -102,17 +102,24 @@ func (p publishing) Leases(ctx context.Context) (all []journal.OutboxLease, err 
 // orderingKey is that of envelope.Message.
 const orderingKey = "CASE key WHEN '' THEN source_id ELSE key END"
 
-// pendingQuery is the text of a page: position, limit and keys to skip are
-// parameters; slots stand in the text, since they change only when leases do.
-func (j *Journal) pendingQuery(slots []journal.SlotRange, skip bool) string {
-	condition := ""
-	if len(slots) != 1 || slots[0] != journal.AllSlots {
-		ranges := make([]string, 0, len(slots))
-		for _, r := range slots {
-			ranges = append(ranges, fmt.Sprintf("slot >= %d AND slot < %d", r.From, r.To))
-		}
-		condition += " AND (" + strings.Join(append(ranges, "false"), " OR ") + ")"
+// inSlots is a condition that follows another. The numbers stand in the text:
+// they change only when leases do.
+func inSlots(slots []journal.SlotRange) string {
+	slots = journal.JoinSlots(slots)
+	if len(slots) == 1 && slots[0] == journal.AllSlots {
+		return ""
 	}
+	ranges := make([]string, 0, len(slots)+1)
+	for _, r := range slots {
+		ranges = append(ranges, fmt.Sprintf("slot >= %d AND slot < %d", r.From, r.To))
+	}
+	return " AND (" + strings.Join(append(ranges, "false"), " OR ") + ")"
+}
+
+// pendingQuery is the text of a page: position, limit and keys to skip are
+// parameters.
+func (j *Journal) pendingQuery(slots []journal.SlotRange, skip bool) string {
+	condition := inSlots(slots)
 	if skip {
 		condition += " AND " + orderingKey + " <> ALL ($3::text[])"
 	}
@@ -147,7 +154,7 @@ func (p publishing) Pending(ctx context.Context, q journal.PendingQuery) (page j
 	if err := q.Validate(); err != nil {
 		return page, err
 	}
-	query := p.journal.pendingQuery(journal.JoinSlots(q.Slots), len(q.Skip) > 0)
+	query := p.journal.pendingQuery(q.Slots, len(q.Skip) > 0)
 	asked := p.journal.pageRows.limit(min(q.Limit, math.MaxInt32) + 1)
 	args := []any{int64(min(q.After, math.MaxInt64)), asked}
 	if len(q.Skip) > 0 {
@@ -205,6 +212,36 @@ func scanPage(rows pgx.Rows, asked int) (page []envelope.StoredMessage, more boo
 	}
 	rows.Close()
 	return page, len(page) == asked, rows.Err()
+}
+
+func (p publishing) Delayed(ctx context.Context, q journal.DelayedQuery) (page journal.DelayedPage, err error) {
+	if err := q.Validate(); err != nil {
+		return page, err
+	}
+	query := p.journal.sql.delayed + inSlots(q.Slots) + " ORDER BY due, position LIMIT $1"
+	until := dueMicros(q.Until)
+	err = p.run(ctx, "read delayed messages", func(ctx context.Context, conn *pgx.Conn) error {
+		page = journal.DelayedPage{}
+		rows, err := conn.Query(ctx, query, min(q.Limit, math.MaxInt32-1)+1)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var position, due int64
+			if err := rows.Scan(&position, &due); err != nil {
+				return err
+			}
+			if due > until || len(page.Due) == q.Limit {
+				page.Next = time.UnixMicro(due).UTC()
+				break
+			}
+			page.Due = append(page.Due, uint64(position))
+		}
+		rows.Close()
+		return rows.Err()
+	})
+	return page, err
 }
 
 func (p publishing) Settle(ctx context.Context, token string, s journal.Settlement) error {
@@ -379,7 +416,7 @@ func (p publishing) OrderParked(ctx context.Context, filter journal.ParkedFilter
 func (p publishing) Figures(ctx context.Context) (f journal.OutboxFigures, err error) {
 	err = p.run(ctx, "count messages", func(ctx context.Context, conn *pgx.Conn) error {
 		var oldest *time.Time
-		err := conn.QueryRow(ctx, p.journal.sql.figures).Scan(&f.Pending, &f.Parked, &oldest)
+		err := conn.QueryRow(ctx, p.journal.sql.figures).Scan(&f.Pending, &f.Parked, &f.Delayed, &oldest)
 		if oldest != nil {
 			f.Oldest = max(time.Since(*oldest), 0)
 		}

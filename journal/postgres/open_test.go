@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
+	"github.com/troupe-go/troupe/envelope"
 	"github.com/troupe-go/troupe/journal"
 	"github.com/troupe-go/troupe/journal/postgres"
 	"github.com/troupe-go/troupe/migrations"
@@ -78,6 +79,39 @@ func TestSchemaVersionIsTheLastMigration(t *testing.T) {
 	files, err := fs.Glob(migrations.Postgres, "postgres/*.sql")
 	require.NoError(t, err)
 	require.Len(t, files, postgres.SchemaVersion)
+}
+
+// A database of schema 1 is told of, and keeps what it has when it is migrated.
+func TestOlderSchemaIsMigrated(t *testing.T) {
+	t.Parallel()
+	d := newDatabase(t)
+	j := d.open(nil)
+	b := batch(events(todo("1"), 0, 2))
+	b.Messages = []envelope.Message{{ID: "kept", Kind: envelope.KindEvent, Name: "happened"}}
+	commit(t, j, b)
+	require.NoError(t, j.Close())
+	d.exec("DROP INDEX @outbox_due")
+	d.exec("ALTER TABLE @outbox DROP COLUMN due")
+	d.exec("DELETE FROM @troupe_schema WHERE version_id > 1")
+
+	_, err := postgres.Open(t.Context(), d.url, d.options())
+	var facts *postgres.SchemaError
+	require.ErrorAs(t, err, &facts)
+	require.Equal(t, postgres.SchemaError{Schema: d.schema, Found: 1, Want: postgres.SchemaVersion}, *facts)
+	require.ErrorContains(t, err, "OpenAndMigrate")
+	j, err = postgres.OpenAndMigrate(t.Context(), d.url, d.options())
+	require.NoError(t, err)
+	defer j.Close()
+	b = batch(events(todo("1"), 2, 1))
+	b.Messages = []envelope.Message{{ID: "delayed", Kind: envelope.KindEvent, Name: "happened", NotBefore: time.Now().Add(time.Hour)}}
+	commit(t, j, b)
+	for m, err := range j.Messages(t.Context(), 0, 0) {
+		require.NoError(t, err)
+		require.Equal(t, "kept", m.ID)
+	}
+	f, err := j.Outbox().Figures(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, []int{1, 1}, []int{f.Pending, f.Delayed})
 }
 
 func TestManyMigrateAtOnce(t *testing.T) {

@@ -24,7 +24,7 @@ type statements struct {
 
 	lockLeases, sweepLeases, takeLease, renewLeases, releaseLease, leases  string
 	deletePublished, park, unpark, unsettled, parked, orderParked, figures string
-	pending, lastMessage, outboxWriters                                    string
+	pending, delayed, lastMessage, outboxWriters                           string
 }
 
 // What an INSERT names, in the order of the parameters' columns.
@@ -34,6 +34,7 @@ const (
 	receiptNames  = "type, id, command, batch, version, codec, reply, time, stored"
 	inboxNames    = "consumer, message, batch, version, codec, reply, time, stored"
 	outboxNames   = "slot, message, kind, name, destination, key, content_type, codec, data, time, source_type, source_id, source_version, metadata"
+	dueNames      = outboxNames + ", due"
 	snapshotNames = "type, id, version, schema, fingerprint, codec, data, time"
 
 	// One with a * is mostly the same in all rows: see sharedRows.
@@ -42,6 +43,7 @@ const (
 	receiptTypes  = "text*,text,text,bytea,bigint,text*,bytea,timestamptz,bigint*"
 	inboxTypes    = "text,text,bytea,bigint,text,bytea,timestamptz,bigint"
 	outboxTypes   = "smallint,text,smallint*,text*,text*,text*,text*,text*,bytea,timestamptz,text*,text,bigint,text"
+	dueTypes      = outboxTypes + ",bigint*"
 	snapshotTypes = "text,text,bigint,bigint,bigint,text,bytea,timestamptz"
 )
 
@@ -153,10 +155,10 @@ func (s *statements) fast(parts int) string {
 		%s)`, s.table("receipts"), receiptNames, prefixed("r.", receiptNames), on("g", "r"), replaceExpired("type, id, command", fmt.Sprint("$", cut)))
 	}
 	if parts&withMessages != 0 {
-		messages := params(outboxNames+", type, id", outboxTypes+",text*,text")
+		messages := params(dueNames+", type, id", dueTypes+",text*,text")
 		fmt.Fprintf(&b, `, message AS (
 		INSERT INTO %s (%s) SELECT %s FROM %s AS m JOIN gate g ON %s ORDER BY m.ord)`,
-			s.table("outbox"), outboxNames, prefixed("m.", outboxNames), messages, on("g", "m"))
+			s.table("outbox"), dueNames, prefixed("m.", dueNames), messages, on("g", "m"))
 	}
 	if parts&withSnapshots != 0 {
 		fmt.Fprintf(&b, `, snapshot AS (
@@ -207,7 +209,7 @@ func (s *statements) eager(parts int) string {
 		insert("receipt", "receipts", receiptNames, receiptTypes, "")
 	}
 	if parts&withMessages != 0 {
-		insert("message", "outbox", outboxNames, outboxTypes, "")
+		insert("message", "outbox", dueNames, dueTypes, "")
 	}
 	if parts&withSnapshots != 0 {
 		insert("snapshot", "snapshots", snapshotNames, snapshotTypes, replaceOlder)
@@ -270,7 +272,7 @@ func newStatements(table func(string) string) statements {
 	s.insertEvents = insert("events", eventNames, eventTypes, "RETURNING type, id, version, xid, position")
 	s.insertReceipts = insert("receipts", receiptNames, receiptTypes, replaceExpired("type, id, command", "$10"))
 	s.insertInbox = insert("inbox", inboxNames, inboxTypes, replaceExpired("consumer, message", "$9"))
-	s.insertOutbox = insert("outbox", outboxNames, outboxTypes, "")
+	s.insertOutbox = insert("outbox", dueNames, dueTypes, "")
 	s.insertSnapshot = fmt.Sprintf("INSERT INTO %s AS s (%s) VALUES ($1, $2, $3, $4, $5, $6, $7, $8) %s", table("snapshots"), snapshotNames, replaceOlder)
 	s.dropSnapshot = fmt.Sprintf("DELETE FROM %s WHERE type = $1 AND id = $2 AND version < $3", table("snapshots"))
 	s.insertBatch = fmt.Sprintf("INSERT INTO %s (batch, stored) VALUES ($1, $2) ON CONFLICT (batch) DO UPDATE SET stored = excluded.stored", table("batches"))
@@ -338,7 +340,7 @@ func newStatements(table func(string) string) statements {
 	s.receipt = fmt.Sprintf("SELECT version, codec, reply, time FROM %s WHERE type = $1 AND id = $2 AND command = $3 AND stored > $4", table("receipts"))
 	s.inboxReceipt = fmt.Sprintf("SELECT version, codec, reply, time FROM %s WHERE consumer = $1 AND message = $2 AND stored > $3", table("inbox"))
 	s.messages = fmt.Sprintf(`SELECT position, %s FROM (SELECT *, sum(octet_length(data)) OVER (ORDER BY position) AS sofar
-			FROM (SELECT * FROM %s WHERE position > $1 AND parked IS NULL ORDER BY position LIMIT $2) m) m
+			FROM (SELECT * FROM %s WHERE position > $1 AND parked IS NULL AND due = 0 ORDER BY position LIMIT $2) m) m
 		WHERE sofar - octet_length(data) < $3 ORDER BY position`, outboxNames, table("outbox"))
 	s.outboxStatements()
 	return s
@@ -361,25 +363,27 @@ func (s *statements) outboxStatements() {
 		FROM %s WHERE until > %[1]s ORDER BY first, last, token`, now, leases)
 
 	// Who has all slots, as the only dispatcher does, need not be asked for each.
-	s.pending = fmt.Sprintf("SELECT position, %s FROM %s WHERE position > $1 AND parked IS NULL", outboxNames, outbox)
+	s.pending = fmt.Sprintf("SELECT position, %s FROM %s WHERE position > $1 AND parked IS NULL AND due = 0", outboxNames, outbox)
+	s.delayed = "SELECT position, due FROM " + outbox + " WHERE due > 0"
 	held := fmt.Sprintf(`(coalesce((SELECT bool_and(first <= coalesce(reached, 0)) AND max(last) = %d
 			FROM (SELECT first, last, max(last) OVER (ORDER BY first, last ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS reached
 				FROM %s l WHERE l.token = $2 AND l.until > %s) l), false)
 		OR EXISTS (SELECT FROM %[2]s l WHERE l.token = $2 AND l.until > %[3]s AND o.slot >= l.first AND o.slot < l.last))`, envelope.Slots, leases, now)
 	s.deletePublished = fmt.Sprintf("DELETE FROM %s o WHERE position = ANY ($1::bigint[]) AND %s", outbox, held)
-	s.park = fmt.Sprintf(`UPDATE %s o SET parked = r.parked, reason = r.reason, attempts = r.attempts, behind = r.behind, ordered = 0
+	s.park = fmt.Sprintf(`UPDATE %s o SET parked = r.parked, reason = r.reason, attempts = r.attempts, behind = r.behind, ordered = 0, due = 0
 		FROM unnest($1::bigint[], $3::timestamptz[], $4::text[], $5::int[], $6::boolean[]) AS r(position, parked, reason, attempts, behind)
 		WHERE o.position = r.position AND %s`, outbox, held)
-	s.unpark = fmt.Sprintf(`UPDATE %s o SET parked = NULL, reason = NULL, attempts = NULL, behind = NULL, ordered = NULL
-		WHERE position = ANY ($1::bigint[]) AND parked IS NOT NULL AND %s`, outbox, held)
+	s.unpark = fmt.Sprintf(`UPDATE %s o SET parked = NULL, reason = NULL, attempts = NULL, behind = NULL, ordered = NULL, due = 0
+		WHERE position = ANY ($1::bigint[]) AND (parked IS NOT NULL OR due > 0) AND %s`, outbox, held)
 	s.unsettled = fmt.Sprintf("SELECT EXISTS (SELECT FROM %s o WHERE position = ANY ($1::bigint[]) AND NOT %s)", outbox, held)
 	s.parked = fmt.Sprintf(`SELECT position, %s, parked, reason, attempts, behind, ordered
 		FROM (SELECT *, sum(octet_length(data)) OVER (ORDER BY position) AS sofar
 			FROM (SELECT * FROM %s WHERE position > $1 AND %%s ORDER BY position LIMIT $2) m) m
 		WHERE sofar - octet_length(data) < $3 ORDER BY position`, outboxNames, outbox)
 	s.orderParked = "UPDATE " + outbox + " SET ordered = $1 WHERE %s"
-	s.figures = fmt.Sprintf(`SELECT (SELECT count(*) FROM %[1]s WHERE parked IS NULL), (SELECT count(*) FROM %[1]s WHERE parked IS NOT NULL),
-		(SELECT time FROM %[1]s WHERE parked IS NULL ORDER BY position LIMIT 1)`, outbox)
+	s.figures = fmt.Sprintf(`SELECT (SELECT count(*) FROM %[1]s WHERE parked IS NULL AND due = 0),
+		(SELECT count(*) FROM %[1]s WHERE parked IS NOT NULL), (SELECT count(*) FROM %[1]s WHERE due > 0),
+		(SELECT time FROM %[1]s WHERE parked IS NULL AND due = 0 ORDER BY position LIMIT 1)`, outbox)
 	s.lastMessage = fmt.Sprintf("SELECT coalesce(pg_sequence_last_value(pg_get_serial_sequence(%s, 'position')::regclass), 0)", literal(outbox))
 	// Of $1, or of everybody if that is empty.
 	s.outboxWriters = fmt.Sprintf(`SELECT DISTINCT virtualtransaction FROM pg_locks

@@ -52,7 +52,7 @@ var (
 		(key, type, id, command, batch, version, codec, reply, time, stored) VALUES @`, 10)
 
 	insertOutbox = newSeveral(`INSERT OR FAIL INTO outbox (slot, message, kind, name, destination, key, content_type, codec,
-		data, time, source_type, source_id, source_version, metadata) VALUES @`, 14)
+		data, time, source_type, source_id, source_version, metadata, due) VALUES @`, 15)
 
 	insertBatches = newSeveral(`INSERT OR IGNORE INTO batches (batch, stored) VALUES @`, 2)
 )
@@ -145,7 +145,7 @@ func (t *transaction) storeReceipt(hash int64, batch any, r *envelope.Receipt) {
 func (t *transaction) storeMessage(m *envelope.Message) {
 	t.messages[m.ID] = struct{}{}
 	t.outbox.add(int64(m.Slot()), m.ID, int64(m.Kind), m.Name, m.Destination, m.Key, m.ContentType, m.Codec,
-		notNull(m.Data), m.Time.UnixMicro(), m.Source.Type, m.Source.ID, int64(m.SourceVersion), encodeMetadata(&m.Metadata))
+		notNull(m.Data), m.Time.UnixMicro(), m.Source.Type, m.Source.ID, int64(m.SourceVersion), encodeMetadata(&m.Metadata), dueMicros(m))
 }
 
 func (t *transaction) storeSnapshot(snap *snapshot.Snapshot) {
@@ -154,6 +154,14 @@ func (t *transaction) storeSnapshot(snap *snapshot.Snapshot) {
 	}
 	t.later(insertSnapshot, snap.Stream.Type, snap.Stream.ID, int64(snap.Version), int64(snap.Schema),
 		int64(snap.Fingerprint), snap.Codec, notNull(snap.Data), snap.Time.UnixMicro())
+}
+
+// dueMicros is until when m is held back, 0 if it is not.
+func dueMicros(m *envelope.Message) int64 {
+	if m.NotBefore.IsZero() {
+		return 0
+	}
+	return max(m.NotBefore.UnixMicro(), 1)
 }
 
 // flush writes what is planned. An event's position is its number within the

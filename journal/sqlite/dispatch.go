@@ -90,21 +90,26 @@ func (p publishing) Leases(ctx context.Context) (all []journal.OutboxLease, err 
 // orderingKey is that of envelope.Message.
 const orderingKey = "CASE key WHEN '' THEN source_id ELSE key END"
 
+// inSlots is a condition that follows another. The numbers stand in the text:
+// they change only when leases do.
+func inSlots(slots []journal.SlotRange) string {
+	slots = journal.JoinSlots(slots)
+	if len(slots) == 1 && slots[0] == journal.AllSlots {
+		return ""
+	}
+	ranges := make([]string, 0, len(slots)+1)
+	for _, r := range slots {
+		ranges = append(ranges, fmt.Sprintf("slot >= %d AND slot < %d", r.From, r.To))
+	}
+	return " AND (" + strings.Join(append(ranges, "0"), " OR ") + ")"
+}
+
 func (p publishing) Pending(ctx context.Context, q journal.PendingQuery) (page journal.PendingPage, err error) {
 	if err := q.Validate(); err != nil {
 		return page, err
 	}
-	slots := journal.JoinSlots(q.Slots)
-	query := "SELECT " + messageColumns + " FROM outbox WHERE position > ? AND parked IS NULL"
+	query := "SELECT " + messageColumns + " FROM outbox WHERE position > ? AND parked IS NULL AND due = 0" + inSlots(q.Slots)
 	args := []any{int64(min(q.After, math.MaxInt64))}
-	if len(slots) != 1 || slots[0] != journal.AllSlots {
-		// The numbers stand in the text: they change only when leases do.
-		ranges := make([]string, 0, len(slots))
-		for _, r := range slots {
-			ranges = append(ranges, fmt.Sprintf("slot >= %d AND slot < %d", r.From, r.To))
-		}
-		query += " AND (" + strings.Join(append(ranges, "0"), " OR ") + ")"
-	}
 	if len(q.Skip) > 0 {
 		skip, err := json.Marshal(q.Skip)
 		if err != nil {
@@ -131,6 +136,30 @@ func (p publishing) Pending(ctx context.Context, q journal.PendingQuery) (page j
 			page.Messages = append(page.Messages, m)
 			bytes += len(m.Data)
 			return true, err
+		})
+	})
+	return page, err
+}
+
+func (p publishing) Delayed(ctx context.Context, q journal.DelayedQuery) (page journal.DelayedPage, err error) {
+	if err := q.Validate(); err != nil {
+		return page, err
+	}
+	query := "SELECT position, due FROM outbox WHERE due > 0" + inSlots(q.Slots) + " ORDER BY due, position LIMIT ?"
+	until := dueMicros(&envelope.Message{NotBefore: q.Until})
+	err = p.journal.view(ctx, "read delayed messages", func(ctx context.Context, s *session) error {
+		page = journal.DelayedPage{}
+		return s.rows(ctx, query, []any{min(q.Limit, math.MaxInt32) + 1}, func(rows *sql.Rows) (more bool, err error) {
+			var position, due int64
+			if err := rows.Scan(&position, &due); err != nil {
+				return false, err
+			}
+			if due > until || len(page.Due) == q.Limit {
+				page.Next = fromMicros(due)
+				return false, nil
+			}
+			page.Due = append(page.Due, uint64(position))
+			return true, nil
 		})
 	})
 	return page, err
@@ -168,7 +197,7 @@ func (p publishing) Settle(ctx context.Context, token string, settled journal.Se
 		}
 		for i := range settled.Parked {
 			m := &settled.Parked[i]
-			n, err := s.count(ctx, "UPDATE outbox SET parked = ?, reason = ?, attempts = ?, behind = ?, ordered = 0 WHERE position = ? AND "+held,
+			n, err := s.count(ctx, "UPDATE outbox SET parked = ?, reason = ?, attempts = ?, behind = ?, ordered = 0, due = 0 WHERE position = ? AND "+held,
 				m.Time.UnixMicro(), journal.CutParkReason(m.Reason), m.Attempts, m.Behind, int64(m.Position), token, now)
 			if err != nil {
 				return err
@@ -188,8 +217,8 @@ func (p publishing) Settle(ctx context.Context, token string, settled journal.Se
 		if err != nil {
 			return err
 		}
-		const these = "position IN (SELECT value FROM json_each(?)) AND parked IS NOT NULL"
-		err = s.exec(ctx, "UPDATE outbox SET parked = NULL, reason = NULL, attempts = NULL, behind = NULL, ordered = NULL WHERE "+these+" AND "+held,
+		const these = "position IN (SELECT value FROM json_each(?)) AND (parked IS NOT NULL OR due > 0)"
+		err = s.exec(ctx, "UPDATE outbox SET parked = NULL, reason = NULL, attempts = NULL, behind = NULL, ordered = NULL, due = 0 WHERE "+these+" AND "+held,
 			string(pending), token, now)
 		if err != nil {
 			return err
@@ -301,9 +330,12 @@ func (p publishing) Figures(ctx context.Context) (f journal.OutboxFigures, err e
 		if _, err := s.row(ctx, "SELECT count(*) FROM outbox", nil, &f.Pending); err != nil {
 			return err
 		}
-		f.Pending -= f.Parked
+		if _, err := s.row(ctx, "SELECT count(*) FROM outbox WHERE due > 0", nil, &f.Delayed); err != nil {
+			return err
+		}
+		f.Pending -= f.Parked + f.Delayed
 		var micros int64
-		found, err := s.row(ctx, "SELECT time FROM outbox WHERE parked IS NULL ORDER BY position LIMIT 1", nil, &micros)
+		found, err := s.row(ctx, "SELECT time FROM outbox WHERE parked IS NULL AND due = 0 ORDER BY position LIMIT 1", nil, &micros)
 		if found {
 			f.Oldest = max(time.Since(fromMicros(micros)), 0)
 		}

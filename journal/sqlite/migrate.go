@@ -14,7 +14,7 @@ import (
 )
 
 // schemaVersion is the newest migration: what this program works with.
-const schemaVersion = 1
+const schemaVersion = 2
 
 // schemaTable is where goose keeps what was applied.
 const schemaTable = "troupe_schema"

@@ -56,7 +56,7 @@ func (r *outboxReader) readPage(ctx context.Context, s *session) error {
 	if r.after >= r.last {
 		return nil
 	}
-	const query = "SELECT " + messageColumns + " FROM outbox WHERE position > ? AND position <= ? AND parked IS NULL ORDER BY position LIMIT ?"
+	const query = "SELECT " + messageColumns + " FROM outbox WHERE position > ? AND position <= ? AND parked IS NULL AND due = 0 ORDER BY position LIMIT ?"
 	bytes := 0
 	return s.rows(ctx, query, []any{r.after, r.last, min(r.left, pageRecords)}, func(rows *sql.Rows) (bool, error) {
 		var m envelope.StoredMessage

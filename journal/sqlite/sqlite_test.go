@@ -13,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/troupe-go/troupe/envelope"
 	"github.com/troupe-go/troupe/journal"
 	"github.com/troupe-go/troupe/journal/sqlite"
 	"github.com/troupe-go/troupe/migrations"
@@ -94,6 +95,41 @@ func TestSchemaVersionIsTheLastMigration(t *testing.T) {
 	files, err := fs.Glob(migrations.SQLite, "sqlite/*.sql")
 	require.NoError(t, err)
 	require.Len(t, files, sqlite.SchemaVersion)
+}
+
+// A database of schema 1 is told of, and keeps what it has when it is migrated.
+func TestOlderSchemaIsMigrated(t *testing.T) {
+	t.Parallel()
+	path := newPath(t)
+	j := open(t, path, nil)
+	b := batch(events(todo("1"), 0, 2))
+	b.Messages = []envelope.Message{{ID: "kept", Kind: envelope.KindEvent, Name: "happened"}}
+	commit(t, j, b)
+	require.NoError(t, j.Close())
+	db := raw(t, path)
+	for _, undo := range []string{
+		"DROP INDEX outbox_due", "ALTER TABLE outbox DROP COLUMN due", "DELETE FROM troupe_schema WHERE version_id > 1",
+	} {
+		_, err := db.Exec(undo)
+		require.NoError(t, err)
+	}
+
+	_, err := sqlite.Open(t.Context(), path, nil)
+	var facts *sqlite.SchemaError
+	require.ErrorAs(t, err, &facts)
+	require.Equal(t, []int64{1, sqlite.SchemaVersion}, []int64{facts.Found, facts.Want})
+	require.ErrorContains(t, err, "OpenAndMigrate")
+	j = open(t, path, nil)
+	b = batch(events(todo("1"), 2, 1))
+	b.Messages = []envelope.Message{{ID: "delayed", Kind: envelope.KindEvent, Name: "happened", NotBefore: time.Now().Add(time.Hour)}}
+	commit(t, j, b)
+	for m, err := range j.Messages(t.Context(), 0, 0) {
+		require.NoError(t, err)
+		require.Equal(t, "kept", m.ID)
+	}
+	f, err := j.Outbox().Figures(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, []int{1, 1}, []int{f.Pending, f.Delayed})
 }
 
 func TestNoDatabase(t *testing.T) {
