@@ -6,10 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"time"
 
 	"github.com/troupe-go/troupe/bus"
 	"github.com/troupe-go/troupe/envelope"
+	"github.com/troupe-go/troupe/examples/internal/services"
 	"github.com/troupe-go/troupe/examples/order-saga/payments"
 	"github.com/troupe-go/troupe/examples/order-saga/shop"
 )
@@ -28,7 +28,7 @@ func customer(ctx context.Context, b *bus.Bus, out io.Writer) error {
 		run + "-2": {SKU: book, Quantity: 1, Cents: payments.Limit + 1},
 		run + "-3": {SKU: book, Quantity: 9, Cents: 180_00},
 	}
-	if err := send(ctx, b, shop.AddStock, shop.Delivery{SKU: book, Quantity: 5}, book); err != nil {
+	if err := services.Send(ctx, b, shop.AddStock, shop.Delivery{SKU: book, Quantity: 5}, book); err != nil {
 		return errors.Join(err, source.Close(ctx))
 	}
 
@@ -40,7 +40,7 @@ func customer(ctx context.Context, b *bus.Bus, out io.Writer) error {
 		}
 		for id, order := range orders {
 			order.ID = id
-			if err := send(ctx, b, shop.PlaceOrder, order, id); err != nil {
+			if err := services.Send(ctx, b, shop.PlaceOrder, order, id); err != nil {
 				return err
 			}
 		}
@@ -63,19 +63,4 @@ func customer(ctx context.Context, b *bus.Bus, out io.Writer) error {
 		OnEvent(shop.StockAdded, bus.Typed(nil, delivered)).
 		OnEvent(shop.OrderConfirmed, bus.Typed(nil, ended)).
 		OnEvent(shop.OrderCancelled, bus.Typed(nil, ended)), opts)
-}
-
-// send sends a command until a service is there that takes it. Its id tells
-// repeats.
-func send(ctx context.Context, b *bus.Bus, name string, payload any, key string) error {
-	for {
-		err := b.Send(ctx, name, payload, bus.WithKey(key), bus.WithID(name+":"+key))
-		if err == nil || bus.IsPermanent(err) || ctx.Err() != nil {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(200 * time.Millisecond):
-		}
-	}
 }

@@ -10,11 +10,12 @@ import (
 
 	"github.com/troupe-go/troupe/bus"
 	"github.com/troupe-go/troupe/envelope"
+	"github.com/troupe-go/troupe/examples/internal/services"
 	"github.com/troupe-go/troupe/examples/seats/theatre"
 )
 
-// guests book two seats each in a row in which every seat is wanted by two. Each
-// fourth of them does not pay. They tell how it went.
+// guests come in pairs who want the same two seats. Every other pair does not pay.
+// They tell how it went.
 func guests(ctx context.Context, b *bus.Bus, count int, out io.Writer) error {
 	source, err := b.Transport().Subscribe(ctx, []string{theatre.BookingConfirmed, theatre.BookingHeld, theatre.BookingRejected})
 	if err != nil {
@@ -25,10 +26,10 @@ func guests(ctx context.Context, b *bus.Bus, count int, out io.Writer) error {
 	for n := range count {
 		booking := theatre.Booking{
 			ID: fmt.Sprintf("%s-%d", evening, n), Guest: fmt.Sprint("guest ", n), Cents: 50_00,
-			Seats: []string{fmt.Sprintf("%s/%d", evening, n), fmt.Sprintf("%s/%d", evening, n+1)},
+			Seats: []string{fmt.Sprintf("%s/%dA", evening, n/2), fmt.Sprintf("%s/%dB", evening, n/2)},
 		}
-		bookings[booking.ID] = n%4 != 3
-		if err := bus.SendUntil(ctx, b, theatre.Book, booking, booking.ID); err != nil {
+		bookings[booking.ID] = n%4 < 2
+		if err := services.Send(ctx, b, theatre.Book, booking, booking.ID); err != nil {
 			return errors.Join(err, source.Close(ctx))
 		}
 	}
@@ -39,7 +40,7 @@ func guests(ctx context.Context, b *bus.Bus, count int, out io.Writer) error {
 		if !bookings[in.ID] {
 			return nil // one of another evening, or one that forgets
 		}
-		return b.Send(ctx, theatre.PayInvoice, theatre.Invoice{ID: in.ID, Cents: in.Cents}, bus.WithID(in.ID+":pay"), bus.WithKey(in.ID))
+		return services.Send(ctx, b, theatre.PayInvoice, theatre.Invoice{ID: in.ID, Cents: in.Cents}, in.ID)
 	}
 	ended := func(_ context.Context, in theatre.Booking, m *envelope.Message) error {
 		if _, ok := bookings[in.ID]; !ok {

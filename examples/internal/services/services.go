@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -115,4 +116,19 @@ func open(ctx context.Context, on *backends.Backends, name string, register Regi
 		return nil, errors.Join(err, b.Close(), j.Close())
 	}
 	return s, nil
+}
+
+// Send sends a command from outside of any service, until one is there that takes
+// it. Its id, of name and key, tells repeats.
+func Send(ctx context.Context, b *bus.Bus, name string, payload any, key string) error {
+	for {
+		err := b.Send(ctx, name, payload, bus.WithKey(key), bus.WithID(name+":"+key))
+		if err == nil || bus.IsPermanent(err) || ctx.Err() != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
 }

@@ -16,7 +16,7 @@ type Step string
 
 // The steps.
 const (
-	Holding   Step = "holding" // for the answer of each seat
+	Holding   Step = "holding" // for the next seat
 	Paying    Step = "paying"  // for the guest
 	Confirmed Step = "confirmed"
 	Rejected  Step = "rejected"
@@ -31,9 +31,8 @@ type Booking struct {
 	Seats []string
 	Cents int64
 
-	Step  Step
-	Held  []string // seats that are kept for it
-	Taken []string // seats that others have
+	Step Step
+	Held []string // seats that are kept for it
 }
 
 // book begins the booking.
@@ -49,11 +48,6 @@ func (b *Booking) book(id, guest string, seats []string, cents int64) {
 //
 //sourced:event held
 func (b *Booking) hold(seat string) { b.Held = append(b.Held, seat) }
-
-// miss notes that a seat is another guest's.
-//
-//sourced:event missed
-func (b *Booking) miss(seat string) { b.Taken = append(b.Taken, seat) }
 
 // offer asks the guest to pay until then.
 //
@@ -83,7 +77,11 @@ func (b *Booking) mayBook(seats []string, cents int64) error {
 	return nil
 }
 
-// answered reports whether it is known what became of a seat.
-func (b *Booking) answered(seat string) bool {
-	return slices.Contains(b.Held, seat) || slices.Contains(b.Taken, seat)
+// next is the seat that is to be kept next, or was asked for and has not answered
+// yet; empty if all are.
+func (b *Booking) next() string {
+	if b.Step != Holding || len(b.Held) == len(b.Seats) {
+		return ""
+	}
+	return b.Seats[len(b.Held)]
 }

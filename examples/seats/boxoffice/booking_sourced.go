@@ -14,7 +14,6 @@ import (
 var Spec = aggregate.Define[Booking]("booking",
 	bookingBooked,
 	bookingHeld,
-	bookingMissed,
 	bookingOffered,
 	bookingConfirmed,
 	bookingRejected,
@@ -22,7 +21,7 @@ var Spec = aggregate.Define[Booking]("booking",
 
 // Book begins the booking.
 func (b *Booking) Book(id, guest string, seats []string, cents int64) error {
-	if err := error( /*line booking.go:41:31*/ b.mayBook(seats, cents) /*line booking_sourced.go:25:103*/); err != nil {
+	if err := error( /*line booking.go:40:31*/ b.mayBook(seats, cents) /*line booking_sourced.go:24:103*/); err != nil {
 		return err
 	}
 	return bookingBooked.Record(b, BookingBooked{ID: id, Guest: guest, Seats: seats, Cents: cents})
@@ -31,11 +30,6 @@ func (b *Booking) Book(id, guest string, seats []string, cents int64) error {
 // Hold notes that a seat is kept.
 func (b *Booking) Hold(seat string) error {
 	return bookingHeld.Record(b, BookingHeld{Seat: seat})
-}
-
-// Miss notes that a seat is another guest's.
-func (b *Booking) Miss(seat string) error {
-	return bookingMissed.Record(b, BookingMissed{Seat: seat})
 }
 
 // Offer asks the guest to pay until then.
@@ -75,13 +69,6 @@ type BookingHeld struct {
 
 func (BookingHeld) isBookingEvent() {}
 
-// BookingMissed is the payload of event "missed", schema 1.
-type BookingMissed struct {
-	Seat string `json:"seat"`
-}
-
-func (BookingMissed) isBookingEvent() {}
-
 // BookingOffered is the payload of event "offered", schema 1.
 type BookingOffered struct {
 	Until time.Time `json:"until"`
@@ -120,11 +107,6 @@ var bookingBooked = aggregate.On("booked", func(b *Booking, e BookingBooked) {
 // bookingHeld records and replays [BookingHeld].
 var bookingHeld = aggregate.On("held", func(b *Booking, e BookingHeld) {
 	b.hold(e.Seat)
-})
-
-// bookingMissed records and replays [BookingMissed].
-var bookingMissed = aggregate.On("missed", func(b *Booking, e BookingMissed) {
-	b.miss(e.Seat)
 })
 
 // bookingOffered records and replays [BookingOffered].
@@ -199,31 +181,6 @@ func (e BookingHeld) AppendJSON(dst []byte) ([]byte, error) {
 
 // DecodeJSON implements [envelope.JSONDecoder].
 func (e *BookingHeld) DecodeJSON(data []byte) error {
-	v, dec := *e, plainjson.NewDecoder(data)
-	for dec.Next() {
-		switch string(dec.Key()) {
-		case "seat":
-			v.Seat = dec.String()
-		default:
-			dec.Refuse()
-		}
-	}
-	if !dec.Done() {
-		return plainjson.Unmarshal(data, e)
-	}
-	*e = v
-	return nil
-}
-
-// AppendJSON implements [envelope.JSONAppender].
-func (e BookingMissed) AppendJSON(dst []byte) ([]byte, error) {
-	enc := plainjson.NewEncoder(dst)
-	enc.String(`{"seat":`, e.Seat)
-	return enc.End()
-}
-
-// DecodeJSON implements [envelope.JSONDecoder].
-func (e *BookingMissed) DecodeJSON(data []byte) error {
 	v, dec := *e, plainjson.NewDecoder(data)
 	for dec.Next() {
 		switch string(dec.Key()) {
