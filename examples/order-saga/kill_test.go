@@ -5,7 +5,9 @@ package main
 import (
 	"fmt"
 	"os"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -24,8 +26,12 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// inVariant is register for a style's name.
-func inVariant(style string) services.Register { return register(shop.Style(style)) }
+// inVariant is register for "STYLE TIMEOUT".
+func inVariant(variant string) services.Register {
+	style, timeout, _ := strings.Cut(variant, " ")
+	d, _ := time.ParseDuration(timeout) // of a test below
+	return register(shop.Plan{Style: shop.Style(style), Timeout: d})
+}
 
 // kinds are the orders that the test places, and what tells that one has ended
 // and left nothing to do.
@@ -65,7 +71,7 @@ func TestKilledBetweenAnyTwoSteps(t *testing.T) {
 			killtest.OnEachBus(t, func(t *testing.T, w *killtest.World) {
 				names := names(style)
 				witness := w.Watch(t, shop.StockAdded, shop.OrderConfirmed, shop.OrderCancelled, shop.PaymentRefunded, shop.StockReleased)
-				crew := w.Start(t, inVariant, string(style), names, w.Kills(names))
+				crew := w.Start(t, inVariant, string(style)+" 1h", names, w.Kills(names))
 
 				witness.Send(shop.AddStock, shop.Delivery{SKU: sku, Quantity: inStock}, sku)
 				witness.Await(crew, sku, shop.StockAdded)

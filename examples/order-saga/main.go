@@ -18,6 +18,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/troupe-go/troupe/actor"
 	"github.com/troupe-go/troupe/examples/internal/services"
@@ -40,7 +41,7 @@ func main() {
 
 // run is main without the process.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-	style := shop.Orchestration
+	plan := shop.Plan{Style: shop.Orchestration, Timeout: time.Minute}
 	program := services.Program{
 		Names:    []string{shop.Orders, shop.Payments, shop.Stock, shop.Saga},
 		Customer: services.Customer{Name: "customer", Run: customer},
@@ -49,14 +50,15 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags := flag.NewFlagSet("order-saga", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	program.Flags(flags)
-	flags.StringVar((*string)(&style), "style", string(style), "orchestration or choreography; the same for all services")
+	flags.StringVar((*string)(&plan.Style), "style", string(plan.Style), "orchestration or choreography; the same for all services")
+	flags.DurationVar(&plan.Timeout, "timeout", plan.Timeout, "how long a step may take; in a choreography: a whole order")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	if style != shop.Orchestration && style != shop.Choreography {
-		return fmt.Errorf("-style %q: want orchestration or choreography", style)
+	if plan.Style != shop.Orchestration && plan.Style != shop.Choreography {
+		return fmt.Errorf("-style %q: want orchestration or choreography", plan.Style)
 	}
-	program.Names, program.Register = names(style), register(style)
+	program.Names, program.Register = names(plan.Style), register(plan)
 	return program.Run(ctx, stdout)
 }
 
@@ -70,16 +72,16 @@ func names(style shop.Style) []string {
 }
 
 // register gives services what they are made of.
-func register(style shop.Style) services.Register {
+func register(plan shop.Plan) services.Register {
 	return func(system *actor.System, svc *microsvc.Service) error {
 		switch svc.Name() {
 		case shop.Orders:
-			return orders.Register(system, svc, style)
+			return orders.Register(system, svc, plan)
 		case shop.Payments:
-			return payments.Register(system, svc, style)
+			return payments.Register(system, svc, plan)
 		case shop.Stock:
-			return stock.Register(system, svc, style)
+			return stock.Register(system, svc, plan)
 		}
-		return saga.Register(system, svc)
+		return saga.Register(system, svc, plan)
 	}
 }

@@ -93,7 +93,7 @@ type Crew struct {
 func (w *World) Start(t *testing.T, register Register, variant string, services []string, kills map[string][]Kill) *Crew {
 	t.Helper()
 	w.dropAtEnd(t, services)
-	w.subscribe(t, register(variant), services)
+	w.declare(t, register(variant), services)
 	c := &Crew{t: t, world: w, register: register, variant: variant, services: services, stop: make(chan struct{}), blown: make(chan struct{}), failed: make(chan error, len(services))}
 	var blowing sync.WaitGroup
 	for _, service := range services {

@@ -138,8 +138,8 @@ func (w *World) ConnectTest(t *testing.T, group string) *bus.Bus {
 	return b
 }
 
-// subscribe makes what each service needs at the broker.
-func (w *World) subscribe(t *testing.T, register services.Register, names []string) {
+// declare makes what each service needs at the broker.
+func (w *World) declare(t *testing.T, register services.Register, names []string) {
 	t.Helper()
 	for _, name := range names {
 		j, err := memory.Open(nil)
@@ -148,7 +148,7 @@ func (w *World) subscribe(t *testing.T, register services.Register, names []stri
 		require.NoError(t, err)
 		s, err := services.New(name, j, b, quiet, register)
 		require.NoError(t, err)
-		require.NoError(t, errors.Join(s.Subscribe(t.Context()), s.Close()))
+		require.NoError(t, errors.Join(s.Declare(t.Context()), s.Close()))
 	}
 }
 

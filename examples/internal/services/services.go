@@ -52,18 +52,29 @@ func New(name string, j journal.Journal, b *bus.Bus, logger *slog.Logger, regist
 	return s, nil
 }
 
-// Subscribe makes sure that the broker keeps events for the service from now on.
-// Not every broker has those for it that were published before.
-func (s *Service) Subscribe(ctx context.Context) error {
+// Declare makes sure that the broker keeps messages for the service from now on:
+// not every one does for services that it does not know yet.
+func (s *Service) Declare(ctx context.Context) error {
 	plan, err := s.svc.Plan()
-	if err != nil || s.bus.Features().Retained || len(plan.Events) == 0 {
-		return err
-	}
-	source, err := s.bus.Transport().Subscribe(ctx, plan.Events)
 	if err != nil {
 		return err
 	}
-	return source.Close(ctx)
+	for _, kind := range []struct {
+		names []string
+		open  func(context.Context, []string) (bus.Source, error)
+	}{{plan.Commands, s.bus.Transport().Listen}, {plan.Events, s.bus.Transport().Subscribe}} {
+		if len(kind.names) == 0 {
+			continue
+		}
+		source, err := kind.open(ctx, kind.names)
+		if err != nil {
+			return err
+		}
+		if err := source.Close(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Run handles commands and events, each with one effect, and publishes what they
@@ -90,7 +101,7 @@ func Run(ctx context.Context, on *backends.Backends, names []string, register Re
 			return fmt.Errorf("%s: %w", name, err)
 		}
 		all = append(all, s)
-		if err := s.Subscribe(ctx); err != nil {
+		if err := s.Declare(ctx); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 	}

@@ -13,12 +13,6 @@ type none struct{}
 // The commands of an order. Each leaves its event for other services in the same
 // commit as its own.
 var (
-	Place = aggregate.NewCommand(shop.PlaceOrder,
-		func(ctx *aggregate.Context, o *Order, in shop.Order) (none, error) {
-			ctx.Publish(shop.OrderPlaced, in)
-			return none{}, o.Place(in.ID, in.SKU, in.Quantity, in.Cents)
-		})
-
 	Confirm = aggregate.NewCommand(shop.ConfirmOrder,
 		func(ctx *aggregate.Context, o *Order, in shop.Order) (none, error) {
 			if o.ended() {
@@ -38,17 +32,30 @@ var (
 		}, aggregate.MustExist())
 )
 
+// place returns the command that begins an order. Where no saga does, the order
+// itself looks whether it took too long.
+func place(plan shop.Plan) *aggregate.Command[Order, shop.Order, none] {
+	return aggregate.NewCommand(shop.PlaceOrder,
+		func(ctx *aggregate.Context, o *Order, in shop.Order) (none, error) {
+			ctx.Publish(shop.OrderPlaced, in)
+			if plan.Style == shop.Choreography && plan.Timeout > 0 {
+				ctx.SendAt(ctx.Now().Add(plan.Timeout), shop.Orders, shop.CancelOrder, in.Because("it took too long"))
+			}
+			return none{}, o.Place(in.ID, in.SKU, in.Quantity, in.Cents)
+		})
+}
+
 // Register gives svc what it needs to be the service of orders.
-func Register(system *actor.System, svc *microsvc.Service, style shop.Style) error {
+func Register(system *actor.System, svc *microsvc.Service, plan shop.Plan) error {
 	orders, err := actor.Host(system, Spec, nil)
 	if err != nil {
 		return err
 	}
 	svc.Register(
-		microsvc.Expose(Place, orders),
+		microsvc.Expose(place(plan), orders),
 		microsvc.Expose(Confirm, orders),
 		microsvc.Expose(Cancel, orders))
-	if style == shop.Choreography {
+	if plan.Style == shop.Choreography {
 		svc.Register(
 			microsvc.React(shop.StockReserved, Confirm, orders),
 			microsvc.React(shop.PaymentDeclined, Cancel, orders),

@@ -46,7 +46,7 @@ var (
 )
 
 // Register gives svc what it needs to be the service of payments.
-func Register(system *actor.System, svc *microsvc.Service, style shop.Style) error {
+func Register(system *actor.System, svc *microsvc.Service, plan shop.Plan) error {
 	payments, err := actor.Host(system, Spec, nil)
 	if err != nil {
 		return err
@@ -54,7 +54,7 @@ func Register(system *actor.System, svc *microsvc.Service, style shop.Style) err
 	svc.Register(
 		microsvc.Expose(Charge, payments),
 		microsvc.Expose(Refund, payments))
-	if style == shop.Choreography {
+	if plan.Style == shop.Choreography {
 		svc.Register(
 			microsvc.React(shop.OrderPlaced, Charge, payments),
 			microsvc.React(shop.OrderCancelled, Refund, payments))

@@ -2,6 +2,7 @@ package saga
 
 import (
 	"errors"
+	"time"
 
 	"github.com/troupe-go/troupe/aggregate"
 	"github.com/troupe-go/troupe/examples/order-saga/shop"
@@ -10,104 +11,111 @@ import (
 // none is the reply of a command that nobody waits for.
 type none struct{}
 
-// handler is a step of the saga: it looks at where the saga is, records what it
-// heard, and sends what is next. All of that is one commit.
-type handler = func(ctx *aggregate.Context, s *OrderSaga, order shop.Order) error
-
-func command(name string, handle handler, opts ...aggregate.CommandOption) *aggregate.Command[OrderSaga, shop.Order, none] {
-	return aggregate.NewCommand("order_saga."+name, func(ctx *aggregate.Context, s *OrderSaga, order shop.Order) (none, error) {
-		return none{}, handle(ctx, s, order)
-	}, opts...)
+// Late is what a saga tells itself: a step that was begun long ago.
+type Late struct {
+	shop.Order
+	Step Step `json:"step"`
 }
 
-// The way that all goes well. What comes in another step than the one that waits
-// for it comes too late, and changes nothing.
-var (
-	Begin = command("begin", func(ctx *aggregate.Context, s *OrderSaga, order shop.Order) error {
-		if s.Exists() {
-			return nil
-		}
-		ctx.Send(shop.Payments, shop.Charge, order)
-		return s.Begin()
-	})
+// lateCommand is the name of the command to oneself.
+const lateCommand = "order_saga.late"
 
-	Charged = command("charged", func(ctx *aggregate.Context, s *OrderSaga, order shop.Order) error {
-		if s.Step != Charging {
-			return nil
-		}
-		ctx.Send(shop.Stock, shop.Reserve, order)
-		return s.Pay()
-	}, aggregate.MustExist())
+// steps are what the saga does when it hears something: it looks at where it is,
+// records what it heard, and sends what is next. All of that is one commit. What
+// is not for the present step comes too late, and changes nothing.
+type steps struct{ timeout time.Duration }
 
-	Reserved = command("reserved", func(ctx *aggregate.Context, s *OrderSaga, order shop.Order) error {
-		if s.Step != Reserving {
-			return nil
-		}
-		ctx.Send(shop.Orders, shop.ConfirmOrder, order)
-		return s.Finish()
-	}, aggregate.MustExist())
-)
+// remind has the saga asked, after a while, whether it still waits in a step.
+func (st steps) remind(ctx *aggregate.Context, order shop.Order, step Step) {
+	if st.timeout > 0 {
+		ctx.SendAt(ctx.Now().Add(st.timeout), shop.Saga, lateCommand, Late{order, step})
+	}
+}
+
+// The way that all goes well.
+
+func (st steps) begin(ctx *aggregate.Context, s *OrderSaga, order shop.Order) (none, error) {
+	if s.Exists() {
+		return none{}, nil
+	}
+	ctx.Send(shop.Payments, shop.Charge, order)
+	st.remind(ctx, order, Charging)
+	return none{}, s.Begin()
+}
+
+func (st steps) charged(ctx *aggregate.Context, s *OrderSaga, order shop.Order) (none, error) {
+	if s.Step != Charging {
+		return none{}, nil
+	}
+	ctx.Send(shop.Stock, shop.Reserve, order)
+	st.remind(ctx, order, Reserving)
+	return none{}, s.Pay()
+}
+
+func (st steps) reserved(ctx *aggregate.Context, s *OrderSaga, order shop.Order) (none, error) {
+	if s.Step != Reserving {
+		return none{}, nil
+	}
+	ctx.Send(shop.Orders, shop.ConfirmOrder, order)
+	return none{}, s.Finish()
+}
 
 // The ways that something goes wrong.
-var (
-	Declined = command("declined", func(ctx *aggregate.Context, s *OrderSaga, order shop.Order) error {
-		switch s.Step {
-		case Charging: // nothing was done that could be undone
-			ctx.Send(shop.Orders, shop.CancelOrder, order)
-			return s.Cancel(order.Reason)
-		case Undoing:
-			return s.noRefundDue(ctx, order)
-		}
-		return nil
-	}, aggregate.MustExist())
 
-	Refused = command("refused", func(ctx *aggregate.Context, s *OrderSaga, order shop.Order) error {
-		switch s.Step {
-		case Reserving:
-			return s.compensate(ctx, order, order.Reason, false)
-		case Undoing:
-			return s.noReleaseDue(ctx, order)
-		}
-		return nil
-	}, aggregate.MustExist())
-)
+func (st steps) declined(ctx *aggregate.Context, s *OrderSaga, order shop.Order) (none, error) {
+	switch s.Step {
+	case Charging: // nothing was done that could be undone
+		ctx.Send(shop.Orders, shop.CancelOrder, order)
+		return none{}, s.Cancel(order.Reason)
+	case Undoing: // and nothing is to be refunded
+		return st.refunded(ctx, s, order)
+	}
+	return none{}, nil
+}
+
+func (st steps) refused(ctx *aggregate.Context, s *OrderSaga, order shop.Order) (none, error) {
+	switch s.Step {
+	case Reserving:
+		ctx.Send(shop.Payments, shop.Refund, order)
+		return none{}, s.Undo(true, false, order.Reason)
+	case Undoing: // and nothing is to be released
+		return st.released(ctx, s, order)
+	}
+	return none{}, nil
+}
+
+// late undoes all that may have been done: what was asked of a service that did
+// not answer may be done any time.
+func (st steps) late(ctx *aggregate.Context, s *OrderSaga, in Late) (none, error) {
+	if s.Step != in.Step {
+		return none{}, nil // it went on in time
+	}
+	const reason = "it took too long"
+	ctx.Send(shop.Payments, shop.Refund, in.Because(reason))
+	if s.Step == Reserving {
+		ctx.Send(shop.Stock, shop.Release, in.Because(reason))
+	}
+	return none{}, s.Undo(true, s.Step == Reserving, reason)
+}
 
 // Compensation: what was given back, or never taken.
-var (
-	Refunded = command("refunded", func(ctx *aggregate.Context, s *OrderSaga, order shop.Order) error {
-		return s.noRefundDue(ctx, order)
-	}, aggregate.MustExist())
 
-	Released = command("released", func(ctx *aggregate.Context, s *OrderSaga, order shop.Order) error {
-		return s.noReleaseDue(ctx, order)
-	}, aggregate.MustExist())
-)
-
-// compensate has the payment refunded, and the stock released if some may be kept.
-func (s *OrderSaga) compensate(ctx *aggregate.Context, order shop.Order, reason string, release bool) error {
-	ctx.Send(shop.Payments, shop.Refund, order.Because(reason))
-	if release {
-		ctx.Send(shop.Stock, shop.Release, order.Because(reason))
-	}
-	return s.Undo(true, release, reason)
-}
-
-func (s *OrderSaga) noRefundDue(ctx *aggregate.Context, order shop.Order) error {
+func (st steps) refunded(ctx *aggregate.Context, s *OrderSaga, order shop.Order) (none, error) {
 	if !s.RefundDue {
-		return nil
+		return none{}, nil
 	}
-	return errors.Join(s.Refunded(), s.cancelled(ctx, order))
+	return none{}, errors.Join(s.Refunded(), st.undone(ctx, s, order))
 }
 
-func (s *OrderSaga) noReleaseDue(ctx *aggregate.Context, order shop.Order) error {
+func (st steps) released(ctx *aggregate.Context, s *OrderSaga, order shop.Order) (none, error) {
 	if !s.ReleaseDue {
-		return nil
+		return none{}, nil
 	}
-	return errors.Join(s.Released(), s.cancelled(ctx, order))
+	return none{}, errors.Join(s.Released(), st.undone(ctx, s, order))
 }
 
-// cancelled ends the saga once all is given back.
-func (s *OrderSaga) cancelled(ctx *aggregate.Context, order shop.Order) error {
+// undone ends the saga once all is given back.
+func (st steps) undone(ctx *aggregate.Context, s *OrderSaga, order shop.Order) error {
 	if s.RefundDue || s.ReleaseDue {
 		return nil
 	}

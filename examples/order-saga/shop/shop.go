@@ -1,6 +1,8 @@
 // Package shop is what the services say to each other: it is all that they share.
 package shop
 
+import "time"
+
 // The services.
 const (
 	Orders   = "orders"
@@ -63,6 +65,12 @@ func (o Order) Because(reason string) Order {
 type Delivery struct {
 	SKU      string `json:"sku"`
 	Quantity int    `json:"quantity"`
+}
+
+// Plan is what the services agree on.
+type Plan struct {
+	Style   Style
+	Timeout time.Duration // of a step of the saga, or of a whole order without one; zero is never
 }
 
 // Style is how the services get an order done.

@@ -57,7 +57,7 @@ var (
 )
 
 // Register gives svc what it needs to be the service of stock.
-func Register(system *actor.System, svc *microsvc.Service, style shop.Style) error {
+func Register(system *actor.System, svc *microsvc.Service, plan shop.Plan) error {
 	items, err := actor.Host(system, Spec, nil)
 	if err != nil {
 		return err
@@ -66,7 +66,7 @@ func Register(system *actor.System, svc *microsvc.Service, style shop.Style) err
 		microsvc.Expose(Add, items),
 		microsvc.Expose(Reserve, items),
 		microsvc.Expose(Release, items))
-	if style == shop.Choreography {
+	if plan.Style == shop.Choreography {
 		svc.Register(
 			microsvc.React(shop.PaymentCharged, Reserve, items),
 			microsvc.React(shop.OrderCancelled, Release, items))
