@@ -5,6 +5,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -69,9 +70,10 @@ func TestKilledBetweenAnyTwoSteps(t *testing.T) {
 		t.Run("style="+string(style), func(t *testing.T) {
 			t.Parallel()
 			killtest.OnEachBus(t, func(t *testing.T, w *killtest.World) {
-				names := names(style)
+				names, variant := names(style), string(style)+" 1h"
+				w.Declare(t, inVariant, variant, names)
 				witness := w.Watch(t, shop.StockAdded, shop.OrderConfirmed, shop.OrderCancelled, shop.PaymentRefunded, shop.StockReleased)
-				crew := w.Start(t, inVariant, string(style)+" 1h", names, w.Kills(names))
+				crew := w.Start(t, inVariant, variant, names, w.Kills(names))
 
 				witness.Send(shop.AddStock, shop.Delivery{SKU: sku, Quantity: inStock}, sku)
 				witness.Await(crew, sku, shop.StockAdded)
@@ -92,32 +94,58 @@ func TestKilledBetweenAnyTwoSteps(t *testing.T) {
 	}
 }
 
+// TestAStepThatTakesTooLong is the same while there is no stock: what its orders
+// did is undone when their time is over, and also when the stock hears of them at
+// last.
+func TestAStepThatTakesTooLong(t *testing.T) {
+	t.Parallel()
+	for _, style := range []shop.Style{shop.Orchestration, shop.Choreography} {
+		t.Run("style="+string(style), func(t *testing.T) {
+			t.Parallel()
+			killtest.OnEachBus(t, func(t *testing.T, w *killtest.World) {
+				all, variant := names(style), string(style)+" 400ms"
+				w.Declare(t, inVariant, variant, all)
+				witness := w.Watch(t, shop.OrderCancelled, shop.PaymentRefunded)
+				killed := []string{shop.Saga} // whose timer it is
+				if style == shop.Choreography {
+					killed = []string{shop.Orders}
+				}
+				here := slices.DeleteFunc(all, func(name string) bool { return name == shop.Stock })
+				crew := w.Start(t, inVariant, variant, here, w.Kills(killed))
+				placed := 0
+				for ; placed < fewest || !crew.Blown(); placed++ {
+					order := shop.Order{ID: id(placed), SKU: sku, Quantity: 1, Cents: 40_00}
+					witness.Send(shop.PlaceOrder, order, order.ID)
+					witness.Await(crew, order.ID, shop.PaymentRefunded)
+				}
+				t.Log(placed, "orders")
+				crew.Join(shop.Stock)
+				for n := range placed {
+					witness.Await(crew, id(n), shop.OrderCancelled)
+				}
+				crew.Finish()
+				witness.RequireNoDeadLetters()
+				histories := readAll(t, w, style)
+				for n := range placed {
+					require.Equal(t, []string{"placed", "cancelled"}, histories[shop.Orders][id(n)])
+					require.Contains(t, [][]string{{"charged", "refunded"}, {"refunded", "declined"}}, histories[shop.Payments][id(n)])
+				}
+				w.Read(t, shop.Stock, func(j journal.Journal) {
+					item := load(t, j)
+					require.Empty(t, item.Reserved)
+					require.Zero(t, item.Available)
+				})
+			})
+		})
+	}
+}
+
 func id(n int) string { return fmt.Sprint("order-", n) }
 
 // requireOrders reads from the journals what became of each order.
 func requireOrders(t *testing.T, w *killtest.World, style shop.Style, placed int) {
 	t.Helper()
-	sold := 0
-	histories := map[string]map[string][]string{} // service → order or item → names of events
-	for _, name := range names(style) {
-		w.Read(t, name, func(j journal.Journal) {
-			histories[name] = history(t, j)
-			figures, err := j.Outbox().Figures(t.Context())
-			require.NoError(t, err)
-			require.Zero(t, figures.Pending, "outbox of %s", name)
-			require.Zero(t, figures.Parked, "outbox of %s", name)
-			if name == shop.Stock {
-				items, err := aggregate.NewRepository(j, stock.Spec, nil)
-				require.NoError(t, err)
-				item, err := items.Load(t.Context(), sku)
-				require.NoError(t, err)
-				for _, quantity := range item.Reserved {
-					sold += quantity
-				}
-				require.Equal(t, inStock, item.Available+sold, "nothing got lost")
-			}
-		})
-	}
+	histories := readAll(t, w, style)
 	want := 0
 	for n := range placed {
 		kind := kinds[n%len(kinds)]
@@ -138,18 +166,36 @@ func requireOrders(t *testing.T, w *killtest.World, style shop.Style, placed int
 			require.Equal(t, sagaEnd, histories[shop.Saga][id(n)], "%s %s", kind.name, id(n))
 		}
 	}
-	require.Equal(t, want, sold, "what the confirmed orders are of")
+	w.Read(t, shop.Stock, func(j journal.Journal) {
+		item := load(t, j)
+		sold := 0
+		for _, quantity := range item.Reserved {
+			sold += quantity
+		}
+		require.Equal(t, want, sold, "what the confirmed orders are of")
+		require.Equal(t, inStock, item.Available+sold, "nothing got lost")
+	})
 	require.Len(t, histories[shop.Orders], placed)
 	require.Len(t, histories[shop.Payments], placed)
 }
 
-// history is the names of the events of each aggregate.
-func history(t *testing.T, j journal.Journal) map[string][]string {
+// load is the item that all orders are of.
+func load(t *testing.T, j journal.Journal) *stock.Item {
 	t.Helper()
-	all := map[string][]string{}
-	for rec, err := range j.ReadAll(t.Context(), journal.Position{}, 0) {
-		require.NoError(t, err)
-		all[rec.Stream.ID] = append(all[rec.Stream.ID], rec.Name)
+	items, err := aggregate.NewRepository(j, stock.Spec, nil)
+	require.NoError(t, err)
+	item, err := items.Load(t.Context(), sku)
+	require.NoError(t, err)
+	return item
+}
+
+// readAll is the names of the events of each aggregate in each service, none of
+// which has anything left to publish.
+func readAll(t *testing.T, w *killtest.World, style shop.Style) map[string]map[string][]string {
+	t.Helper()
+	histories := map[string]map[string][]string{}
+	for _, name := range names(style) {
+		w.Read(t, name, func(j journal.Journal) { histories[name] = killtest.History(t, j) })
 	}
-	return all
+	return histories
 }

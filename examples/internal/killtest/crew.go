@@ -86,23 +86,25 @@ type Crew struct {
 	failed  chan error
 }
 
+// Declare makes what each service needs at the broker, and drops at the end of the
+// test what they leave elsewhere. It comes before the first message.
+func (w *World) Declare(t *testing.T, register Register, variant string, services []string) {
+	t.Helper()
+	w.dropAtEnd(t, services)
+	w.declare(t, register(variant), services)
+}
+
 // Start starts a process for each service. Each is killed as kills says of it,
 // one after the other, and started again, in the end for good. With a bus in
 // memory what stands for a process is a goroutine, whose journal and bus do
 // nothing more for it once it is dead.
 func (w *World) Start(t *testing.T, register Register, variant string, services []string, kills map[string][]Kill) *Crew {
 	t.Helper()
-	w.dropAtEnd(t, services)
-	w.declare(t, register(variant), services)
-	c := &Crew{t: t, world: w, register: register, variant: variant, services: services, stop: make(chan struct{}), blown: make(chan struct{}), failed: make(chan error, len(services))}
+	c := &Crew{t: t, world: w, register: register, variant: variant, services: services, stop: make(chan struct{}), blown: make(chan struct{}), failed: make(chan error, 16)}
 	var blowing sync.WaitGroup
 	for _, service := range services {
 		blowing.Add(1)
-		c.keeping.Go(func() {
-			if err := c.keep(service, kills[service], blowing.Done); err != nil {
-				c.failed <- fmt.Errorf("%s: %w", service, err)
-			}
-		})
+		c.begin(service, kills[service], blowing.Done)
 	}
 	go func() {
 		blowing.Wait()
@@ -110,6 +112,20 @@ func (w *World) Start(t *testing.T, register Register, variant string, services 
 	}()
 	t.Cleanup(c.kill)
 	return c
+}
+
+// Join adds a service that was away until now. It is not killed.
+func (c *Crew) Join(service string) {
+	c.services = append(c.services, service)
+	c.begin(service, nil, func() {})
+}
+
+func (c *Crew) begin(service string, kills []Kill, blown func()) {
+	c.keeping.Go(func() {
+		if err := c.keep(service, kills, blown); err != nil {
+			c.failed <- fmt.Errorf("%s: %w", service, err)
+		}
+	})
 }
 
 // keep has a process for a service.

@@ -161,6 +161,22 @@ func (w *World) Read(t *testing.T, service string, f func(j journal.Journal)) {
 	f(j)
 }
 
+// History is the names of the events of each aggregate, by its id. Nothing may be
+// left to publish.
+func History(t *testing.T, j journal.Journal) map[string][]string {
+	t.Helper()
+	all := map[string][]string{}
+	for rec, err := range j.ReadAll(t.Context(), journal.Position{}, 0) {
+		require.NoError(t, err)
+		all[rec.Stream.ID] = append(all[rec.Stream.ID], rec.Name)
+	}
+	figures, err := j.Outbox().Figures(t.Context())
+	require.NoError(t, err)
+	require.Zero(t, figures.Pending)
+	require.Zero(t, figures.Parked)
+	return all
+}
+
 // dropAtEnd deletes what the journals of services leave in PostgreSQL.
 func (w *World) dropAtEnd(t *testing.T, services []string) {
 	t.Helper()
