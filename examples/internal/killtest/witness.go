@@ -2,7 +2,7 @@ package killtest
 
 import (
 	"context"
-	"maps"
+	"fmt"
 	"slices"
 	"sync"
 	"testing"
@@ -69,12 +69,44 @@ func (v *Witness) note(_ context.Context, in identified, m *envelope.Message) er
 // Await waits until each of these events happened to id, while the crew works on.
 func (v *Witness) Await(crew *Crew, id string, names ...string) {
 	v.t.Helper()
+	v.await(crew, fmt.Sprint(names, " of ", id), func() bool {
+		return !slices.ContainsFunc(names, func(name string) bool { return !v.seen[id][name] })
+	})
+}
+
+// AwaitOne waits until one of these events happened to one of ids, and returns
+// which.
+func (v *Witness) AwaitOne(crew *Crew, ids []string, names ...string) (id, name string) {
+	v.t.Helper()
+	v.await(crew, fmt.Sprint("one of ", names, " of ", ids), func() bool {
+		for _, id = range ids {
+			for _, name = range names {
+				if v.seen[id][name] {
+					return true
+				}
+			}
+		}
+		return false
+	})
+	return id, name
+}
+
+// Saw reports whether an event happened to id, as far as is known.
+func (v *Witness) Saw(id, name string) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.seen[id][name]
+}
+
+// await waits until ok, which it calls under the lock.
+func (v *Witness) await(crew *Crew, what string, ok func() bool) {
+	v.t.Helper()
 	deadline := time.After(buskit.Patience)
 	for {
 		v.mu.Lock()
-		seen, changed := maps.Clone(v.seen[id]), v.changed
+		done, changed := ok(), v.changed
 		v.mu.Unlock()
-		if !slices.ContainsFunc(names, func(name string) bool { return !seen[name] }) {
+		if done {
 			return
 		}
 		select {
@@ -82,7 +114,9 @@ func (v *Witness) Await(crew *Crew, id string, names ...string) {
 		case err := <-crew.Failed():
 			require.NoError(v.t, err)
 		case <-deadline:
-			require.FailNow(v.t, "it does not end", "%s: saw %v of %v", id, slices.Sorted(maps.Keys(seen)), names)
+			v.mu.Lock()
+			defer v.mu.Unlock()
+			require.FailNow(v.t, "it does not end", "waited for %s, saw %v", what, v.seen)
 		}
 	}
 }
