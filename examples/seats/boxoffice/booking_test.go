@@ -17,7 +17,9 @@ func TestSteps(t *testing.T) {
 	book := aggregate.NewCommand("book", o.book)
 	held, taken := aggregate.NewCommand("held", o.held), aggregate.NewCommand("taken", o.taken)
 	paid, expire := aggregate.NewCommand("paid", o.paid), aggregate.NewCommand("expire", o.expire)
-	given := func(events ...any) *aggregatetest.Scenario[Booking] { return aggregatetest.For(t, Spec).Given(events...) }
+	given := func(events ...any) *aggregatetest.Scenario[Booking] {
+		return aggregatetest.For(t, Spec).Given(events...)
+	}
 	booking := theatre.Booking{ID: "1", Guest: "Ada", Seats: []string{"B", "A"}, Cents: 100}
 	booked := BookingBooked{ID: "1", Guest: "Ada", Seats: []string{"A", "B"}, Cents: 100}
 	a, b := Answer{Seat: "A", Booking: "1"}, Answer{Seat: "B", Booking: "1"}
