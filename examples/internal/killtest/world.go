@@ -186,7 +186,7 @@ func (w *World) dropAtEnd(t *testing.T, services []string) {
 	t.Cleanup(func() {
 		conn, err := pgx.Connect(context.Background(), w.Where)
 		require.NoError(t, err)
-		defer conn.Close(context.Background())
+		defer func() { _ = conn.Close(context.Background()) }() // it was only asked
 		for _, service := range services {
 			_, err := conn.Exec(context.Background(), "DROP SCHEMA IF EXISTS "+w.schema(service)+" CASCADE")
 			require.NoError(t, err)
