@@ -5,11 +5,11 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"os"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 
 	"github.com/troupe-go/troupe/examples/internal/killtest"
 	"github.com/troupe-go/troupe/examples/internal/services"
@@ -20,7 +20,7 @@ import (
 
 func TestMain(m *testing.M) {
 	testenv.RunChild(map[string]func() error{killtest.Child: func() error { return killtest.RunChild(keeping) }})
-	os.Exit(m.Run())
+	goleak.VerifyTestMain(m)
 }
 
 // keeping is register with seats kept for so long.

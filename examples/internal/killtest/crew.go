@@ -27,7 +27,8 @@ type Register func(variant string) services.Register
 type role struct {
 	service, variant string
 	kill             Kill
-	untilIdle        time.Duration // see [bus.RunOptions]
+	idle             time.Duration // of what is told by say; zero for nothing
+	say              func(idle bool)
 }
 
 // Child is the role of a process that runs one service, for [testenv.RunChild].
@@ -43,7 +44,7 @@ func RunChild(register Register) error {
 	if err != nil {
 		return err
 	}
-	r := role{os.Getenv("TROUPE_KILLTEST_SERVICE"), os.Getenv("TROUPE_KILLTEST_VARIANT"), parseKill(os.Getenv("TROUPE_KILLTEST_KILL")), idle}
+	r := role{os.Getenv("TROUPE_KILLTEST_SERVICE"), os.Getenv("TROUPE_KILLTEST_VARIANT"), parseKill(os.Getenv("TROUPE_KILLTEST_KILL")), idle, func(idle bool) { testenv.Report("idle: %t", idle) }}
 	f := &fuse{kill: r.kill}
 	f.blow = func() {
 		testenv.Report("killed at %s", f.kill)
@@ -53,7 +54,7 @@ func RunChild(register Register) error {
 	return w.run(context.Background(), r, f, register)
 }
 
-// run runs a service on fused backends until ctx ends, or it is idle.
+// run runs a service on fused backends until ctx ends.
 func (w *World) run(ctx context.Context, r role, f *fuse, register Register) error {
 	j, err := w.OpenJournal(ctx, r.service)
 	if err != nil {
@@ -67,9 +68,17 @@ func (w *World) run(ctx context.Context, r role, f *fuse, register Register) err
 	if err != nil {
 		return errors.Join(err, b.Close(), w.close(j))
 	}
-	s.Inbox.UntilIdle, s.Inbox.MaxBackoff = r.untilIdle, time.Second
+	s.Inbox.MaxBackoff = time.Second
 	s.Outbox.LeaseTTL = Lease
-	return errors.Join(s.Run(ctx), s.Close())
+	ctx, cancel := context.WithCancel(ctx)
+	var watching sync.WaitGroup
+	if r.idle > 0 {
+		watching.Go(func() { f.watch(ctx, j, r.idle, r.say) })
+	}
+	err = s.Run(ctx)
+	cancel()
+	watching.Wait()
+	return errors.Join(err, s.Close())
 }
 
 // Crew are the processes of the services of one world.
@@ -173,8 +182,8 @@ func (c *Crew) kill() {
 	c.keeping.Wait()
 }
 
-// Finish kills all processes, and has each service handle what is left: until
-// nothing comes any more. Then nobody has the journals open.
+// Finish kills all processes, and has the services handle what is left, until none
+// does anything any more. Then nobody has the journals open.
 func (c *Crew) Finish() {
 	c.t.Helper()
 	c.kill()
@@ -182,28 +191,63 @@ func (c *Crew) Finish() {
 	if c.world.Bus == "kafkabus" {
 		idle = 3 * Lease // it has to wait for the sessions of the dead
 	}
-	var processes []*process
-	for _, service := range c.services {
-		processes = append(processes, c.start(service, Kill{}, idle))
+	type state struct {
+		process int
+		idle    bool
 	}
-	for i, p := range processes {
+	states := make(chan state)
+	ended := make(chan error)
+	over := make(chan struct{})
+	defer close(over)
+	for i, service := range c.services {
+		p := c.start(service, Kill{}, idle)
+		defer p.kill()
+		go func() {
+			for {
+				select {
+				case now := <-p.idle:
+					select {
+					case states <- state{i, now}:
+					case <-over:
+						return
+					}
+				case err := <-p.ended:
+					select {
+					case ended <- fmt.Errorf("%s: ended by itself: %w", service, err):
+					case <-over:
+					}
+					return
+				case <-over:
+					return
+				}
+			}
+		}()
+	}
+	deadline := time.After(buskit.Patience)
+	for resting := map[int]bool{}; len(resting) < len(c.services); {
 		select {
-		case err := <-p.ended:
-			require.NoError(c.t, err, c.services[i])
-		case <-time.After(buskit.Patience):
-			require.FailNow(c.t, "does not get idle", c.services[i])
+		case s := <-states:
+			delete(resting, s.process)
+			if s.idle {
+				resting[s.process] = true
+			}
+		case err := <-ended:
+			require.NoError(c.t, err)
+		case <-deadline:
+			require.FailNow(c.t, "they do not rest", "of %v only %v", c.services, resting)
 		}
 	}
 }
 
 // process is a process of a service, or what stands for one.
 type process struct {
-	ended chan error // nil: killed at its point, or done
+	ended chan error // nil: killed at its point
+	idle  chan bool
 	kill  func()
 }
 
 func (c *Crew) start(service string, kill Kill, idle time.Duration) *process {
-	p := &process{ended: make(chan error, 1)}
+	p := &process{ended: make(chan error, 1), idle: make(chan bool, 1000)}
 	if c.world.Bus == "membus" {
 		c.startInside(p, service, kill, idle)
 		return p
@@ -216,7 +260,12 @@ func (c *Crew) start(service string, kill Kill, idle time.Duration) *process {
 	go func() {
 		var lines []string
 		for line := range child.Reports {
-			lines = append(lines, line)
+			switch line {
+			case "idle: true", "idle: false":
+				p.idle <- line == "idle: true"
+			default:
+				lines = append(lines, line)
+			}
 		}
 		if kill.N > 0 && strings.Join(lines, "\n") == "killed at "+kill.String() {
 			p.ended <- nil
@@ -237,7 +286,7 @@ func (c *Crew) startInside(p *process, service string, kill Kill, idle time.Dura
 	}
 	go func() {
 		defer close(ended)
-		err := c.world.run(ctx, role{service, c.variant, kill, idle}, f, c.register)
+		err := c.world.run(ctx, role{service, c.variant, kill, idle, func(now bool) { p.idle <- now }}, f, c.register)
 		if f.dead.Load() {
 			err = nil // it is dead: what it says is not heard
 		}

@@ -57,12 +57,14 @@ type fuse struct {
 	blow func() // may return, in a process that has others' services: then all behind it fails
 
 	reached atomic.Int64
+	last    atomic.Int64 // time of the last step, in nanoseconds; 0 before any source was open
 	once    sync.Once
 	dead    atomic.Bool
 }
 
 // at reports whether the process is dead: since now, or before.
 func (f *fuse) at(p Point) bool {
+	f.last.Store(time.Now().UnixNano())
 	if p == f.kill.Point && f.reached.Add(1) == int64(f.kill.N) {
 		f.burn()
 	}
@@ -72,6 +74,24 @@ func (f *fuse) at(p Point) bool {
 func (f *fuse) burn() {
 	f.dead.Store(true)
 	f.once.Do(f.blow)
+}
+
+// watch tells by say when the process has taken no step for so long and has
+// nothing to publish, and when that is over.
+func (f *fuse) watch(ctx context.Context, j journal.Journal, idle time.Duration, say func(idle bool)) {
+	said := false
+	for tick := time.NewTicker(idle / 10); ctx.Err() == nil; <-tick.C {
+		figures, err := j.Outbox().Figures(ctx)
+		if err != nil || figures.Pending > 0 {
+			f.at("publishing")
+		}
+		last := f.last.Load()
+		now := last > 0 && time.Since(time.Unix(0, last)) > idle
+		if now != said {
+			say(now)
+			said = now
+		}
+	}
 }
 
 // fusedJournal is a journal of a process that may be dead.
@@ -139,6 +159,7 @@ func (t *fusedTransport) source(s bus.Source, err error) (bus.Source, error) {
 	if err != nil {
 		return nil, err
 	}
+	t.fuse.at("open")
 	return &fusedSource{s, t.fuse}, nil
 }
 
