@@ -4,7 +4,7 @@ import "github.com/troupe-go/troupe/internal/testenv"
 
 // steps is up to how many times a point is passed before the kill: more than a
 // service passes it in one conversation.
-const steps = 8
+const steps = 10
 
 // Kills are those of each service in this world. With TROUPE_SOAK=1 each is
 // killed at each point the first, second, … time that it gets there; otherwise
