@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -89,6 +90,7 @@ type Crew struct {
 	variant  string
 	services []string
 
+	killed  atomic.Int64 // processes, so far
 	stop    chan struct{}
 	keeping sync.WaitGroup
 	blown   chan struct{}
@@ -154,6 +156,7 @@ func (c *Crew) keep(service string, kills []Kill, blown func()) error {
 			if err != nil || kill.N == 0 {
 				return fmt.Errorf("ended by itself, with kill %q: %w", kill, err)
 			}
+			c.killed.Add(1)
 		}
 	}
 	return nil

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/troupe-go/troupe/bus"
@@ -101,7 +102,7 @@ func (v *Witness) Saw(id, name string) bool {
 // await waits until ok, which it calls under the lock.
 func (v *Witness) await(crew *Crew, what string, ok func() bool) {
 	v.t.Helper()
-	deadline := time.After(buskit.Patience)
+	deadline, killed := time.After(buskit.Patience), crew.killed.Load()
 	for {
 		v.mu.Lock()
 		done, changed := ok(), v.changed
@@ -114,6 +115,10 @@ func (v *Witness) await(crew *Crew, what string, ok func() bool) {
 		case err := <-crew.Failed():
 			require.NoError(v.t, err)
 		case <-deadline:
+			if now := crew.killed.Load(); now > killed { // it was held up again
+				deadline, killed = time.After(buskit.Patience), now
+				continue
+			}
 			v.mu.Lock()
 			defer v.mu.Unlock()
 			require.FailNow(v.t, "it does not end", "waited for %s, saw %v", what, v.seen)
@@ -132,5 +137,7 @@ func (v *Witness) Send(name string, payload any, key string) {
 // RequireNoDeadLetters demands that no group set a message aside.
 func (v *Witness) RequireNoDeadLetters() {
 	v.t.Helper()
-	require.Empty(v.t, buskit.Letters(v.t, v.Bus))
+	for _, l := range buskit.Letters(v.t, v.Bus) {
+		assert.Fail(v.t, "a dead letter", "%s of %s: %s", l.Message.ID, l.Group, l.Reason)
+	}
 }
