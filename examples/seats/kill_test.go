@@ -34,6 +34,9 @@ const (
 	fewest = 3 // rounds, at least
 )
 
+// rejected are what can become of an invoice whose booking is rejected.
+var rejected = [][]string{nil, {"opened", "cancelled"}, {"opened", "paid", "refunded"}, {"cancelled"}, {"paid", "refunded"}}
+
 // house is a theatre on one bus, with its guests.
 type house struct {
 	t        *testing.T
@@ -110,7 +113,7 @@ func TestGuestsWhoDoNotPayInTime(t *testing.T) {
 				_, end = h.witness.AwaitOne(h.crew, []string{id}, theatre.BookingConfirmed, theatre.BookingRejected)
 			case 2:
 				h.witness.Await(h.crew, id, theatre.BookingRejected)
-				if h.witness.Saw(id, theatre.BookingHeld) { // otherwise there is no invoice
+				if h.witness.Saw(id, theatre.BookingHeld) { // nobody else was told to pay
 					h.pay(id)
 				}
 			}
@@ -152,12 +155,12 @@ func (h *house) close() (confirmed int) {
 			confirmed++
 			seats += len(b.Seats)
 			require.Equal(t, []string{"booked", "held", "held", "offered", "confirmed"}, history, "%s", b.ID)
-			require.Equal(t, []string{"opened", "paid"}, invoice, "%s", b.ID)
+			require.Contains(t, [][]string{{"opened", "paid"}, {"paid"}}, invoice, "%s", b.ID)
 			for _, seat := range b.Seats {
 				require.Equal(t, []string{b.ID}, sold[seat], "seat %s", seat)
 			}
 		case "rejected":
-			require.Contains(t, [][]string{nil, {"opened", "cancelled"}, {"opened", "paid", "refunded"}}, invoice, "%s", b.ID)
+			require.Contains(t, rejected, invoice, "%s", b.ID)
 		default:
 			require.FailNow(t, "a booking has not ended", "%s: %v", b.ID, history)
 		}

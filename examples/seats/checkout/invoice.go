@@ -24,7 +24,7 @@ func (i *Invoice) open(cents int64) { i.Cents = cents }
 // pay takes it.
 //
 //sourced:event paid
-func (i *Invoice) pay(cents int64) { i.Paid = true }
+func (i *Invoice) pay(cents int64) { i.Cents, i.Paid = cents, true }
 
 // cancel asks no more.
 //

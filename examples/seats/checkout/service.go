@@ -10,8 +10,10 @@ import (
 // none is the reply of a command that nobody waits for.
 type none struct{}
 
-// The commands of an invoice. The guest and the box office may be as fast as each
-// other: whoever is second finds what the first one did.
+// The commands of an invoice. They come from the guest and from the box office, in
+// any order: whoever is second finds what the first one did. None of them waits for
+// another by failing: it would hold up what comes behind it under its key, and that
+// may be what it waits for.
 var (
 	Open = aggregate.NewCommand(theatre.OpenInvoice,
 		func(_ *aggregate.Context, i *Invoice, in theatre.Invoice) (none, error) {
@@ -21,16 +23,16 @@ var (
 			return none{}, i.Open(in.Cents)
 		})
 
-	// Pay may come before the invoice was opened: it is not found, and comes
-	// again. A guest who is late, or pays twice, keeps his money.
+	// Pay takes what the guest was told. One who is late, or pays twice, keeps
+	// his money.
 	Pay = aggregate.NewCommand(theatre.PayInvoice,
 		func(ctx *aggregate.Context, i *Invoice, in theatre.Invoice) (none, error) {
 			if i.Paid || i.Cancelled {
 				return none{}, nil
 			}
 			ctx.Publish(theatre.InvoicePaid, in)
-			return none{}, i.Pay(i.Cents)
-		}, aggregate.MustExist())
+			return none{}, i.Pay(in.Cents)
+		})
 
 	Cancel = aggregate.NewCommand(theatre.CancelInvoice,
 		func(ctx *aggregate.Context, i *Invoice, in theatre.Invoice) (none, error) {
@@ -42,7 +44,7 @@ var (
 				return none{}, i.Refund(i.Cents)
 			}
 			return none{}, i.Cancel()
-		}, aggregate.MustExist())
+		})
 )
 
 // Register gives svc what it needs to be the service of payments.
