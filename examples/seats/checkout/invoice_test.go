@@ -12,7 +12,9 @@ import (
 func TestInvoices(t *testing.T) {
 	t.Parallel()
 	in := theatre.Invoice{ID: "1", Cents: 100}
-	given := func(events ...any) *aggregatetest.Scenario[Invoice] { return aggregatetest.For(t, Spec).Given(events...) }
+	given := func(events ...any) *aggregatetest.Scenario[Invoice] {
+		return aggregatetest.For(t, Spec).Given(events...)
+	}
 	opened, paid := InvoiceOpened{Cents: 100}, InvoicePaid{Cents: 100}
 	given().When(Open, in).Then(opened)
 	given(opened).When(Open, in).ThenNothing()
