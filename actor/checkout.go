@@ -3,7 +3,6 @@ package actor
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 
 	"github.com/troupe-go/troupe/aggregate"
@@ -15,12 +14,13 @@ var (
 	// ErrLockOrder reports that a caller who holds an aggregate wants another
 	// one that comes before it in the order of type and id: two such callers
 	// could wait for each other. Give up the first one, or use
-	// [System.Transact].
-	ErrLockOrder = errors.New("actor: aggregates are acquired in the order of type and id")
+	// [System.Transact]. It is [aggregate.ErrLockOrder].
+	ErrLockOrder = aggregate.ErrLockOrder
 
 	// ErrNotHeld reports that a checkout is over: committed, aborted, or taken
-	// back after [HostOptions.MaxHold]. Nothing was stored; acquire again.
-	ErrNotHeld = errors.New("actor: the aggregate is not held any more")
+	// back after [HostOptions.MaxHold]. Nothing was stored; acquire again. It is
+	// [aggregate.ErrNotHeld].
+	ErrNotHeld = aggregate.ErrNotHeld
 )
 
 // Checkout is an aggregate whose turn a caller holds: its commands wait until

@@ -73,6 +73,18 @@ var (
 	ErrUnknownSchema = errors.New("unknown schema")
 )
 
+// What a host that lends turns answers who holds an aggregate: see package actor.
+var (
+	// ErrLockOrder reports that a caller who holds an aggregate wants another
+	// one that comes before it in the order of type and id: two such callers
+	// could wait for each other.
+	ErrLockOrder = errors.New("aggregates are acquired in the order of type and id")
+
+	// ErrNotHeld reports that a caller holds an aggregate no more. Nothing was
+	// stored; acquire again.
+	ErrNotHeld = errors.New("the aggregate is not held any more")
+)
+
 // permanentError is a sentinel that the same message meets again each time it
 // is delivered: see [Error.Permanent].
 type permanentError string

@@ -46,6 +46,9 @@ func ValidateName(field, value string, maxBytes int) error {
 	if len(value) > maxBytes {
 		return Invalid(field, value, fmt.Sprintf("has %d bytes, at most %d are allowed", len(value), maxBytes))
 	}
+	if plain(value) {
+		return nil
+	}
 	blank := true
 	for i := 0; i < len(value); {
 		c := value[i]
@@ -74,6 +77,17 @@ func ValidateName(field, value string, maxBytes int) error {
 		return Invalid(field, value, "is blank")
 	}
 	return nil
+}
+
+// plain reports whether text is of visible ASCII characters alone, as nearly all
+// names are.
+func plain(text string) bool {
+	for i := range len(text) {
+		if c := text[i]; c <= ' ' || c > '~' {
+			return false
+		}
+	}
+	return text != ""
 }
 
 // isSpace covers the white space beyond ASCII that would make a name look

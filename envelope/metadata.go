@@ -125,13 +125,13 @@ func (m *Metadata) Validate() error {
 	if len(m.CommandID) > MaxCommandIDBytes {
 		return Invalid("command id", m.CommandID, fmt.Sprintf("has %d bytes, at most %d are allowed", len(m.CommandID), MaxCommandIDBytes))
 	}
-	for _, named := range [...]struct{ key, value string }{
-		{KeyCorrelationID, m.CorrelationID}, {KeyCausationID, m.CausationID}, {KeyCommandID, m.CommandID},
+	for _, named := range [...]struct{ field, value string }{
+		{"metadata " + KeyCorrelationID, m.CorrelationID}, {"metadata " + KeyCausationID, m.CausationID}, {"metadata " + KeyCommandID, m.CommandID},
 	} {
 		if named.value == "" {
 			continue
 		}
-		if err := ValidateName("metadata "+named.key, named.value, MaxMetadataValueBytes); err != nil {
+		if err := ValidateName(named.field, named.value, MaxMetadataValueBytes); err != nil {
 			return err
 		}
 	}

@@ -66,12 +66,13 @@ func checkText(data []byte, maxDepth int) error {
 
 // decodeError says where, and without names of Go types.
 func decodeError(err error, data []byte) error {
+	if err == nil {
+		return nil
+	}
 	var syntax *json.SyntaxError
 	var typ *json.UnmarshalTypeError
 	var known *DecodeError
 	switch {
-	case err == nil:
-		return nil
 	case errors.As(err, &known):
 		return known
 	case errors.As(err, &syntax):

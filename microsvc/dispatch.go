@@ -123,12 +123,16 @@ func (s *Service) dispatch(ctx context.Context, r *Request) ([]byte, error) {
 	if call == nil {
 		return nil, fmt.Errorf("%w %q", ErrUnknownCommand, r.Command)
 	}
-	m, err := s.message(ctx, r)
-	if err != nil {
+	made := new(struct { // in one piece, which costs less than two
+		Context
+		message envelope.Message
+	})
+	m := &made.message
+	if err := s.message(ctx, r, m); err != nil {
 		return nil, err
 	}
-	c := &Context{Context: bus.WithMessage(ctx, m), service: s, message: m, session: r.Session, key: r.Key}
-	reply, err := call(c)
+	made.Context = Context{Context: bus.WithMessage(ctx, m), service: s, message: m, session: r.Session, key: r.Key}
+	reply, err := call(&made.Context)
 	if err != nil {
 		return nil, err
 	}
@@ -139,10 +143,10 @@ func (s *Service) dispatch(ctx context.Context, r *Request) ([]byte, error) {
 	return data, nil
 }
 
-// message makes the message that a request would be on a bus, so that what its
+// message makes m the message that a request would be on a bus, so that what its
 // handler asks and publishes inherits from it in the same way.
-func (s *Service) message(ctx context.Context, r *Request) (*envelope.Message, error) {
-	m := &envelope.Message{
+func (s *Service) message(ctx context.Context, r *Request, m *envelope.Message) error {
+	*m = envelope.Message{
 		ID: r.ID, Kind: envelope.KindCommand, Name: r.Command, Time: time.Now(),
 		ContentType: bus.ContentTypeJSON, Codec: envelope.CodecJSON, Data: r.Input,
 	}
@@ -164,10 +168,10 @@ func (s *Service) message(ctx context.Context, r *Request) (*envelope.Message, e
 	}
 	if r.Key != "" {
 		if err := envelope.ValidateName("idempotency key", r.Key, envelope.MaxMessageIDBytes); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return m, m.Validate()
+	return m.Validate()
 }
 
 // Handle implements [bus.Router]: it has a message of a bus handled. The

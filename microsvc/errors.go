@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/troupe-go/troupe/aggregate"
+	"github.com/troupe-go/troupe/bus"
 )
 
 // What a service answers with, beside the errors of its handlers.
@@ -14,10 +15,10 @@ var (
 
 	// ErrDecode reports an input that is not what the command takes; the place
 	// is in a [DecodeError]. It is an [aggregate.ErrInvalid], too.
-	ErrDecode = errors.New("input cannot be decoded")
+	ErrDecode = bus.Permanent(errors.New("input cannot be decoded"))
 
 	// ErrGuard reports a call that a [Guard] did not let through.
-	ErrGuard = errors.New("refused by a guard")
+	ErrGuard = bus.Permanent(errors.New("refused by a guard"))
 )
 
 // How a service can be put together wrongly. The names are in [SetupError]s.

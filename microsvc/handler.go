@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/troupe-go/troupe/aggregate"
+	"github.com/troupe-go/troupe/bus"
 	"github.com/troupe-go/troupe/envelope"
 )
 
@@ -55,18 +56,22 @@ func Expose[A any, In aggregate.Identified, Out any](cmd *aggregate.Command[A, I
 	h.names[0] = cmd.Name()
 	h.bind = func(hosts []any) (HandlerFunc, error) {
 		host := to
-		for i := 0; i < len(hosts) && isNil(host); i++ {
-			host, _ = hosts[i].(aggregate.Asker[A])
-		}
 		if isNil(host) {
-			return nil, fmt.Errorf("%w %s", ErrNoHost, reflect.TypeFor[A]())
+			var err error
+			if host, err = hostOf[A](hosts); err != nil {
+				return nil, err
+			}
 		}
 		return func(c *Context) (any, error) {
 			in, err := Input[In](c)
 			if err != nil {
 				return nil, err
 			}
-			out, err := cmd.Ask(c, host, in, aggregate.WithCommandID(c.CommandID()))
+			var opts []aggregate.AskOption
+			if id := c.CommandID(); id != "" {
+				opts = []aggregate.AskOption{aggregate.WithCommandID(id)}
+			}
+			out, err := cmd.Ask(c, host, in, opts...)
 			if err != nil {
 				return nil, err
 			}
@@ -85,6 +90,28 @@ func React[A any, In aggregate.Identified, Out any](event string, cmd *aggregate
 	h := Expose(cmd, to, guards...)
 	h.kind, h.names, h.types = envelope.KindEvent, []string{event}, types{}
 	return h
+}
+
+// HostOf returns what hosts the aggregates of type A, as [Service.WithHosts] was
+// given it: for a function that asks aggregates, or reads one by the host's own
+// Peek. The first one of that type counts.
+//
+// Errors: [ErrNoHost].
+func HostOf[A any](c *Context) (aggregate.Asker[A], error) {
+	host, err := hostOf[A](c.service.hosts)
+	if err != nil {
+		return nil, bus.Permanent(fmt.Errorf("microsvc: %q %w", c.Name(), err))
+	}
+	return host, nil
+}
+
+func hostOf[A any](hosts []any) (aggregate.Asker[A], error) {
+	for _, h := range hosts {
+		if host, ok := h.(aggregate.Asker[A]); ok && !isNil(host) {
+			return host, nil
+		}
+	}
+	return nil, fmt.Errorf("%w %s", ErrNoHost, reflect.TypeFor[A]())
 }
 
 func isNil(v any) bool {

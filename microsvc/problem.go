@@ -11,6 +11,7 @@ import (
 	"github.com/troupe-go/troupe/bus"
 	"github.com/troupe-go/troupe/envelope"
 	"github.com/troupe-go/troupe/journal"
+	"github.com/troupe-go/troupe/lock"
 	"github.com/troupe-go/troupe/outbox"
 )
 
@@ -21,6 +22,7 @@ const (
 	CodeGuard          aggregate.Code = "guard"
 	CodeDeadline       aggregate.Code = "deadline"
 	CodeCanceled       aggregate.Code = "canceled"
+	CodeLockHeld       aggregate.Code = "lock_held"
 )
 
 const maskedText = "internal server error"
@@ -47,6 +49,7 @@ var kinds = []kind{
 	{aggregate.CodeInvalid, aggregate.ErrInvalid, http.StatusBadRequest, ""},
 	{CodeGuard, ErrGuard, http.StatusBadRequest, ""},
 	{aggregate.CodeConflict, aggregate.ErrConflict, http.StatusConflict, "conflict with others' changes: ask again"},
+	{CodeLockHeld, lock.ErrHeld, http.StatusConflict, "held by another: ask again later"},
 	{aggregate.CodeOverloaded, aggregate.ErrOverloaded, http.StatusTooManyRequests, "overloaded: ask again later"},
 	{aggregate.CodeUnavailable, aggregate.ErrUnavailable, http.StatusServiceUnavailable, "unavailable: ask again later"},
 	{aggregate.CodeStopped, aggregate.ErrStopped, http.StatusServiceUnavailable, "the service is stopping: ask again later"},
@@ -58,6 +61,9 @@ var kinds = []kind{
 	internal("unknown_event", aggregate.ErrUnknownEvent),
 	internal("unknown_schema", aggregate.ErrUnknownSchema),
 	internal("snapshot_unfit", aggregate.ErrSnapshotUnfit),
+	internal("lock_order", aggregate.ErrLockOrder),
+	internal("not_held", aggregate.ErrNotHeld),
+	internal("lock_lost", lock.ErrLost),
 	internal("unknown_codec", envelope.ErrUnknownCodec),
 	internal("duplicate", journal.ErrDuplicate),
 	internal("row_conflict", journal.ErrRowConflict),
@@ -175,13 +181,11 @@ func (p *Problem) Is(target error) bool {
 	})
 }
 
-// Permanent reports whether the same command would fail again.
+// Permanent reports whether the same command would fail again: as it would for the
+// handler's error itself, see [bus.IsPermanent].
 func (p *Problem) Permanent() bool {
-	switch p.Code {
-	case CodeDecode, CodeGuard, aggregate.CodeRejected, aggregate.CodeUnauthorized, aggregate.CodeInvalid, aggregate.CodePanic:
-		return true
-	}
-	return false
+	i := slices.IndexFunc(kinds, func(k kind) bool { return k.code == p.Code })
+	return i >= 0 && bus.IsPermanent(kinds[i].sentinel)
 }
 
 // problemOf makes what a remote caller may see of err.

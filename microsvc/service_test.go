@@ -342,25 +342,6 @@ func TestLogTellsStatusAndNoInput(t *testing.T) {
 	require.NotContains(t, log.String(), "secret")
 }
 
-func TestStrictInput(t *testing.T) {
-	t.Parallel()
-	o := quiet()
-	o.StrictInput = true
-	svc := microsvc.New("s").WithOptions(o).Register(echo("a"))
-	for input, want := range map[string]string{
-		`{"text":"x","more":1}`: `input: unknown field "more"`,
-		`{"text":"x"} 1`:        "input: something follows the value at offset 14",
-		`{"text":"x"`:           "input: unexpected end of JSON input at offset 11",
-		``:                      "input: unexpected end of JSON input at offset 0",
-	} {
-		_, err := svc.Dispatch(t.Context(), "a", []byte(input), nil)
-		require.ErrorIs(t, err, microsvc.ErrDecode)
-		require.EqualError(t, err, want)
-	}
-	_, err := svc.Dispatch(t.Context(), "a", []byte(` {"text":"x"} `), nil)
-	require.NoError(t, err)
-}
-
 func TestADispatchInAHandlerGoesOnWithTheConversation(t *testing.T) {
 	t.Parallel()
 	var svc *microsvc.Service
@@ -457,4 +438,25 @@ func TestGuardsThatFail(t *testing.T) {
 	failed := ask(errors.New("dial tcp 10.0.0.7:6379: refused"))
 	require.Equal(t, 500, failed.Status)
 	require.NotContains(t, failed.Message, "10.0.0.7")
+}
+
+// A function finds the aggregates that the service hosts.
+func TestHostOf(t *testing.T) {
+	t.Parallel()
+	host, j := theatre(t)
+	book := microsvc.Handle("reserve", func(c *microsvc.Context, in reserve) (any, error) {
+		to, err := microsvc.HostOf[seat](c)
+		if err != nil {
+			return nil, err
+		}
+		return cmdReserve.Ask(c, to, in, aggregate.WithCommandID(c.CommandID()))
+	})
+	var none *actor.Aggregates[seat]
+	_, err := microsvc.New("s").WithOptions(quiet()).WithHosts(none, 7, host).Register(book).Dispatch(t.Context(), "reserve", []byte(`{"seat":"A1","guest":"ada"}`), nil)
+	require.NoError(t, err)
+	require.Len(t, records(t, j, "A1"), 1)
+	_, err = microsvc.New("s").WithOptions(quiet()).WithHosts(none).Register(book).Dispatch(t.Context(), "reserve", []byte(`{"seat":"A1","guest":"ada"}`), nil)
+	require.ErrorIs(t, err, microsvc.ErrNoHost)
+	require.ErrorContains(t, err, `"reserve" has no host for its aggregate microsvc_test.seat`)
+	require.True(t, bus.IsPermanent(err))
 }

@@ -16,6 +16,8 @@
 //     as well: it must have changed nothing.
 //   - The state must survive a snapshot, where the aggregate defines one.
 //
+// [Scenario.ThenMessages] is for what a command publishes, sends, and has sent later.
+//
 // [Payloads] proves that stored events of every schema can still be read.
 //
 // A panic of the handler is an error that is [aggregate.ErrPanic], as in an

@@ -59,6 +59,6 @@ func (s *Scenario[A]) expectSomething() {
 	s.t.Helper()
 	if o := s.outcome; o != nil && !o.judged {
 		o.judged = true
-		s.t.Errorf("nothing is expected of command %q: add Then, ThenNothing, ThenReply or ThenError", o.command)
+		s.t.Errorf("nothing is expected of command %q: add Then, ThenNothing, ThenReply, ThenMessages or ThenError", o.command)
 	}
 }

@@ -13,11 +13,12 @@ import (
 
 // outcome is what came of one command.
 type outcome struct {
-	command string
-	err     error
-	reply   any
-	records []envelope.Record
-	judged  bool // somebody said what should come of it
+	command  string
+	err      error
+	reply    any
+	records  []envelope.Record
+	messages []envelope.Message
+	judged   bool // somebody said what should come of it
 }
 
 // When sends a command, an [aggregate.Command] of A, with its input. What it
@@ -35,7 +36,7 @@ func (s *Scenario[A]) When(command, input any, opts ...aggregate.AskOption) *Sce
 	if to.broken != nil {
 		s.t.Fatalf("%v", to.broken)
 	}
-	s.outcome = &outcome{command: to.command, err: err, reply: reply, records: to.records}
+	s.outcome = &outcome{command: to.command, err: err, reply: reply, records: to.records, messages: to.messages}
 	for _, mistake := range to.mistakes {
 		s.t.Errorf("command %q: %s", to.command, mistake)
 	}
@@ -72,9 +73,10 @@ func (s *Scenario[A]) bind(command, input any, opts []aggregate.AskOption) (func
 type stage[A any] struct {
 	s        *Scenario[A]
 	command  string
-	records  []envelope.Record // of a command that succeeded
-	mistakes []string          // of the handler or the model
-	broken   error             // of the scenario itself
+	records  []envelope.Record  // of a command that succeeded
+	messages []envelope.Message // that it published
+	mistakes []string           // of the handler or the model
+	broken   error              // of the scenario itself
 }
 
 // Ask runs inv on a fresh replay of the history.
@@ -93,13 +95,17 @@ func (g *stage[A]) Ask(ctx context.Context, inv aggregate.Invocation[A]) error {
 		g.broken = err
 		return err
 	}
-	s.spec.Lend(a, &aggregate.Recorder{Metadata: h.Metadata})
+	recorder := &aggregate.Recorder{Metadata: h.Metadata}
+	s.spec.Lend(a, recorder)
 	err = aggregate.RunGuarded(ctx, s.spec, inv, a, s.now)
 	pending := s.stamp(s.spec.Pending(a))
 	if !errors.Is(err, aggregate.ErrPanic) { // a runtime drops what a panic left
 		g.checkState(ctx, a, pending, err)
 	}
 	if err != nil {
+		return err
+	}
+	if g.messages, err = recorder.TakeMessages(nil, s.stream, s.spec.Version(a), len(pending) > 0, s.now); err != nil {
 		return err
 	}
 	if err := roundTrip(inv, s.spec.Codec()); err != nil {

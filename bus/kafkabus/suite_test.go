@@ -17,6 +17,7 @@ import (
 	"github.com/troupe-go/troupe/bus/bustest"
 	"github.com/troupe-go/troupe/bus/kafkabus"
 	"github.com/troupe-go/troupe/internal/testenv"
+	"github.com/troupe-go/troupe/microsvc/microsvctest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -84,6 +85,12 @@ func TestSuite(t *testing.T) {
 // TestSuiteInCompat: the same with the assignor of a Rust service.
 func TestSuiteInCompat(t *testing.T) {
 	bustest.Run(t, config(brokers(t), kafkabus.Options{Compat: true}))
+}
+
+// TestService: a service on this bus passes the table of all faces.
+func TestService(t *testing.T) {
+	t.Parallel()
+	microsvctest.RunBus(t, config(brokers(t), kafkabus.Options{}).Connect)
 }
 
 func config(brokers string, opts kafkabus.Options) bustest.Config {

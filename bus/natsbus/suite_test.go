@@ -13,6 +13,7 @@ import (
 	"github.com/troupe-go/troupe/bus/bustest"
 	"github.com/troupe-go/troupe/bus/natsbus"
 	"github.com/troupe-go/troupe/internal/testenv"
+	"github.com/troupe-go/troupe/microsvc/microsvctest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -82,4 +83,13 @@ func TestSuite(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestService: a service on this bus passes the table of all faces.
+func TestService(t *testing.T) {
+	t.Parallel()
+	url := broker(t)
+	microsvctest.RunBus(t, func(t testing.TB, namespace, group string) *bus.Bus {
+		return connect(t, url, natsbus.Options{Namespace: namespace, Group: group})
+	})
 }

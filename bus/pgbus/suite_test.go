@@ -17,6 +17,7 @@ import (
 	"github.com/troupe-go/troupe/bus/pgbus"
 	"github.com/troupe-go/troupe/internal/testenv"
 	"github.com/troupe-go/troupe/internal/testenv/buskit"
+	"github.com/troupe-go/troupe/microsvc/microsvctest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -96,6 +97,13 @@ func TestLeastRights(t *testing.T) {
 
 	_, err = pgbus.OpenAndMigrate(buskit.Ctx(t), address.String(), pgbus.Options{Group: "g", Schema: "other", Logger: quiet})
 	require.ErrorIs(t, err, bus.ErrUnauthorized, "it may not make a schema")
+}
+
+// TestService: a service on this bus passes the table of all faces.
+func TestService(t *testing.T) {
+	t.Parallel()
+	url := testenv.PostgresURL(t)
+	microsvctest.RunBus(t, config(url, newSchema(t, url)).Connect)
 }
 
 func config(url, schema string) bustest.Config {

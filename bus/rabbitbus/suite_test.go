@@ -15,6 +15,7 @@ import (
 	"github.com/troupe-go/troupe/bus/bustest"
 	"github.com/troupe-go/troupe/bus/rabbitbus"
 	"github.com/troupe-go/troupe/internal/testenv/buskit"
+	"github.com/troupe-go/troupe/microsvc/microsvctest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -99,4 +100,13 @@ func TestRetryWaits(t *testing.T) {
 			require.Equal(t, []string{"a.happened-1", "a.happened-0"}, order[2:])
 		})
 	}
+}
+
+// TestService: a service on this bus passes the table of all faces.
+func TestService(t *testing.T) {
+	t.Parallel()
+	url := rabbitURL(t)
+	microsvctest.RunBus(t, func(t testing.TB, namespace, group string) *bus.Bus {
+		return connect(t, url, rabbitbus.Options{Namespace: namespace, Group: group})
+	})
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +13,7 @@ import (
 	"github.com/troupe-go/troupe/actor"
 	"github.com/troupe-go/troupe/aggregate"
 	"github.com/troupe-go/troupe/envelope"
+	"github.com/troupe-go/troupe/examples/internal/backends"
 	"github.com/troupe-go/troupe/examples/todo/byhand"
 	"github.com/troupe-go/troupe/examples/todo/plain"
 	"github.com/troupe-go/troupe/examples/todo/todo"
@@ -44,7 +44,7 @@ var ways = []struct {
 }{
 	{"generated", asker(todo.Spec, todo.CreateTodo, todo.CompleteTodo,
 		func(id, user, task string) todo.Create { return todo.Create{ID: id, UserID: user, Task: task} },
-		func(id string) todo.Complete { return todo.Complete(id) })},
+		func(id string) todo.Complete { return todo.Complete{ID: id} })},
 	{"plain", asker(plain.Spec, plain.CreateTodo, plain.CompleteTodo,
 		func(id, user, task string) plain.Create { return plain.Create{ID: id, UserID: user, Task: task} },
 		func(id string) plain.Complete { return plain.Complete(id) })},
@@ -74,11 +74,11 @@ func TestThreeWaysGiveEqualStreams(t *testing.T) {
 			t.Parallel()
 			var first []envelope.Record
 			for i, w := range ways {
-				file := ""
+				kept := backends.Backends{Journal: kind}
 				if kind == "bolt" {
-					file = filepath.Join(t.TempDir(), "todos.db")
+					kept.Journal += ":" + t.TempDir() + "/"
 				}
-				j, err := open(file)
+				j, err := kept.OpenJournal(t.Context(), "todos")
 				require.NoError(t, err)
 				t.Cleanup(func() { require.NoError(t, j.Close()) })
 				onSystem := func(i int, use func(create func(id, user, task string) error, complete func(id string) error)) {
@@ -123,20 +123,21 @@ func TestModelIsShort(t *testing.T) {
 			}
 		}
 	}
-	require.LessOrEqual(t, lines, 45)
+	require.LessOrEqual(t, lines, 56)
 }
 
-func TestProgram(t *testing.T) {
+func TestShows(t *testing.T) {
 	t.Parallel()
-	file := filepath.Join(t.TempDir(), "todos.db")
 	var out bytes.Buffer
-	require.NoError(t, run(t.Context(), &out, file, "1", "tea"))
-	const history = "todo 1: {UserID:ada Task:tea Completed:true}\n" +
+	dir := t.TempDir()
+	require.NoError(t, run(t.Context(), &out, &config{dir: dir}))
+	const history = "{ID:1 UserID:ada Task:tea Completed:true}\n" +
 		"1 initialized {\"id\":\"1\",\"user_id\":\"ada\",\"task\":\"tea\"}\n" +
 		"2 completed {}\n"
 	require.Equal(t, history, out.String())
 	out.Reset()
-	require.NoError(t, run(t.Context(), &out, file, "1", "tea"))
+	require.NoError(t, run(t.Context(), &out, &config{dir: dir}))
 	require.Equal(t, "todo 1 is not created: a todo is initialized once, with a task\n"+history, out.String())
-	require.ErrorIs(t, run(t.Context(), &out, "", " ", "tea"), aggregate.ErrInvalid)
+	require.ErrorContains(t, run(t.Context(), &out, &config{backends: backends.Backends{Journal: "paper"}}), "paper")
+	require.ErrorContains(t, run(t.Context(), &out, &config{http: "nowhere"}), "nowhere")
 }

@@ -31,7 +31,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testenv.RunChild(map[string]func() error{"producer": produce, "dispatcher": dispatch, "consumer": consume})
+	testenv.RunChild(map[string]func() error{"producer": produce, "dispatcher": dispatch, "consumer": consume, "service": serve})
 	os.Exit(m.Run())
 }
 

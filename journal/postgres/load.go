@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/troupe-go/troupe/envelope"
+	"github.com/troupe-go/troupe/internal/readahead"
 	"github.com/troupe-go/troupe/journal"
 	"github.com/troupe-go/troupe/snapshot"
 )
@@ -237,21 +238,10 @@ func (r *streamReader) scanPage(rows pgx.Rows) error {
 	return err
 }
 
-// yieldAll yields the page that was read and all that follow.
+// yieldAll yields the page that was read and all that follow. Each is read while
+// the caller has the one before.
 func (r *streamReader) yieldAll(ctx context.Context, yield func(envelope.Record, error) bool) {
-	for {
-		if err := context.Cause(ctx); err != nil {
-			yield(envelope.Record{}, fmt.Errorf("postgres: %s: %w", r.doing(), err))
-			return
-		}
-		for i := range r.records {
-			if !yield(r.records[i], nil) {
-				return
-			}
-		}
-		if r.after >= r.head {
-			return
-		}
+	next := func() (readahead.Page[envelope.Record], error) {
 		err := r.journal.read(ctx, r.doing(), func(ctx context.Context, conn *pgx.Conn) error {
 			rows, err := conn.Query(ctx, r.journal.sql.loadPage, r.stream.Type, r.stream.ID, int64(r.after), int64(r.head), pageRecords, pageBytes)
 			if err != nil {
@@ -263,8 +253,19 @@ func (r *streamReader) yieldAll(ctx context.Context, yield func(envelope.Record,
 			err = r.accept(ctx)
 		}
 		if err != nil {
-			yield(envelope.Record{}, typed(r.doing(), err))
-			return
+			err = typed(r.doing(), err)
 		}
+		return r.page(), err
 	}
+	ended := func() error {
+		if err := context.Cause(ctx); err != nil {
+			return fmt.Errorf("postgres: %s: %w", r.doing(), err)
+		}
+		return nil
+	}
+	readahead.Yield(r.page(), next, ended, yield)
+}
+
+func (r *streamReader) page() readahead.Page[envelope.Record] {
+	return readahead.Page[envelope.Record]{Items: r.records, Last: r.after >= r.head}
 }

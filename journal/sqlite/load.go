@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/troupe-go/troupe/envelope"
+	"github.com/troupe-go/troupe/internal/readahead"
 	"github.com/troupe-go/troupe/journal"
 	"github.com/troupe-go/troupe/snapshot"
 )
@@ -198,29 +199,26 @@ func (r *streamReader) missing(ctx context.Context, s *session) error {
 	return corrupt("stream %s has no version %d", r.stream, r.after+1)
 }
 
-// yieldAll yields the page that was read and all that follow.
+// yieldAll yields the page that was read and all that follow. Each is read while
+// the caller has the one before.
 func (r *streamReader) yieldAll(ctx context.Context, yield func(envelope.Record, error) bool) {
-	for {
-		if err := context.Cause(ctx); err != nil {
-			yield(envelope.Record{}, fmt.Errorf("sqlite: %s: %w", r.doing(), err))
-			return
-		}
-		for i := range r.records {
-			if !yield(r.records[i], nil) {
-				return
-			}
-		}
-		if r.after >= r.head.version {
-			return
-		}
+	next := func() (readahead.Page[envelope.Record], error) {
 		err := r.journal.view(ctx, r.doing(), func(ctx context.Context, s *session) error {
 			return r.readPage(ctx, s, &page{records: pageRecords, bytes: pageBytes})
 		})
-		if err != nil {
-			yield(envelope.Record{}, err)
-			return
-		}
+		return r.page(), err
 	}
+	ended := func() error {
+		if err := context.Cause(ctx); err != nil {
+			return fmt.Errorf("sqlite: %s: %w", r.doing(), err)
+		}
+		return nil
+	}
+	readahead.Yield(r.page(), next, ended, yield)
+}
+
+func (r *streamReader) page() readahead.Page[envelope.Record] {
+	return readahead.Page[envelope.Record]{Items: r.records, Last: r.after >= r.head.version}
 }
 
 const recordColumns = "position, version, time, name, schema, codec, data, metadata"

@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -18,155 +16,10 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/troupe-go/troupe/aggregate"
-	"github.com/troupe-go/troupe/bus"
-	"github.com/troupe-go/troupe/envelope"
-	"github.com/troupe-go/troupe/journal"
 	"github.com/troupe-go/troupe/microsvc"
 	"github.com/troupe-go/troupe/microsvc/grpcapi"
 	"github.com/troupe-go/troupe/microsvc/grpcapi/commandpb"
-	"github.com/troupe-go/troupe/outbox"
 )
-
-// sentinels are the framework's errors that a handler may return.
-var sentinels = []error{
-	aggregate.ErrRejected, aggregate.ErrNotFound, aggregate.ErrUnauthorized, aggregate.ErrInvalid, aggregate.ErrConflict, aggregate.ErrOverloaded,
-	aggregate.ErrUnavailable, aggregate.ErrUnknownOutcome, aggregate.ErrNotRun, aggregate.ErrStopped, aggregate.ErrPanic, aggregate.ErrReplay,
-	aggregate.ErrUnknownEvent, aggregate.ErrUnknownSchema, aggregate.ErrSnapshotUnfit,
-	envelope.ErrInvalid, envelope.ErrUnknownCodec,
-	journal.ErrConflict, journal.ErrDuplicate, journal.ErrRowConflict, journal.ErrMessageExists, journal.ErrFenced, journal.ErrInvalid,
-	journal.ErrUnsupported, journal.ErrUnavailable, journal.ErrOverloaded, journal.ErrUnknownOutcome, journal.ErrHistoryGone, journal.ErrCorrupt,
-	journal.ErrLocked, journal.ErrClosed, journal.ErrLeaseLost,
-	bus.ErrInvalid, bus.ErrRefused, bus.ErrUnavailable, bus.ErrUnroutable, bus.ErrUnauthorized, bus.ErrUnsupported, bus.ErrMalformed, bus.ErrNotFound,
-	bus.ErrClosed, bus.ErrStopped, bus.ErrNotDrained, bus.ErrPanic, bus.ErrInboxCommitted, bus.ErrInboxJournal, bus.ErrUnhandled,
-	outbox.ErrRunning,
-	microsvc.ErrUnknownCommand, microsvc.ErrDecode, microsvc.ErrGuard, microsvc.ErrNameTaken, microsvc.ErrNoHandler, microsvc.ErrNoHost, microsvc.ErrNoBus, microsvc.ErrStarted,
-	context.DeadlineExceeded, context.Canceled,
-}
-
-// Each of the framework's errors that a handler returns is found by errors.Is
-// behind the client, and no other, in both forms of an answer.
-func TestErrorsKeepTheirType(t *testing.T) {
-	t.Parallel()
-	var mu sync.Mutex
-	var now error
-	w := newWorld(t, microsvc.Handle("return", func(*microsvc.Context, any) (any, error) {
-		mu.Lock()
-		defer mu.Unlock()
-		return nil, now
-	}))
-	for _, opts := range []*grpcapi.Options{nil, {StatusCodes: true}} {
-		c := client(t, w.serve(opts), nil)
-		returned := func(err error) error {
-			mu.Lock()
-			now = err
-			mu.Unlock()
-			_, got := c.Do(t.Context(), "return", 1)
-			require.Error(t, got)
-			return got
-		}
-		for _, sent := range sentinels {
-			got := returned(fmt.Errorf("%s: %w", secret, sent))
-			for _, target := range sentinels {
-				require.Equal(t, errors.Is(sent, target), errors.Is(got, target), "%v is %v", sent, target)
-			}
-			require.Equal(t, microsvc.Status(sent), microsvc.Status(got))
-			if microsvc.Status(sent) >= 500 {
-				require.NotContains(t, got.Error(), secret)
-			}
-		}
-		for _, err := range []error{
-			&aggregate.ReplayError{Err: aggregate.ErrUnknownEvent}, &aggregate.PanicError{}, &journal.ConflictError{}, envelope.Invalid("f", "v", "r"),
-			&microsvc.DecodeError{}, &microsvc.GuardError{}, &microsvc.PanicError{}, aggregate.Reject("no"),
-			fmt.Errorf("%w: %w", aggregate.ErrNotRun, context.DeadlineExceeded), errors.Join(aggregate.ErrUnknownOutcome, journal.ErrClosed),
-		} {
-			got := returned(err)
-			for _, target := range sentinels {
-				require.Equal(t, errors.Is(err, target), errors.Is(got, target), "%v is %v", err, target)
-			}
-		}
-		require.True(t, bus.IsPermanent(returned(aggregate.Reject("no"))))
-		require.False(t, bus.IsPermanent(returned(aggregate.ErrConflict)))
-		require.False(t, bus.IsPermanent(returned(errors.New("x"))))
-	}
-}
-
-// A service that asks another one answers with its error, and under its own id.
-func TestErrorsPassThroughAService(t *testing.T) {
-	t.Parallel()
-	c := client(t, newWorld(t).serve(nil), nil)
-	outer := newWorld(t, microsvc.Handle("forward", func(ctx *microsvc.Context, in move) (view, error) {
-		return grpcapi.Ask(ctx, c, cmdTake, in)
-	}))
-	far := client(t, outer.serve(nil), nil)
-	_, err := far.Do(t.Context(), "forward", move{"none", 1}, grpcapi.WithMetadata(grpcapi.KeyRequestID, "outer"))
-	require.ErrorIs(t, err, aggregate.ErrNotFound)
-	require.EqualError(t, err, "purse/none not found")
-	var p *microsvc.Problem
-	require.ErrorAs(t, err, &p)
-	require.Equal(t, "outer", p.ID)
-}
-
-// Also with ids that metadata cannot hold.
-func TestTheConversationGoesOnThroughAClient(t *testing.T) {
-	t.Parallel()
-	for _, id := range []string{"c1", "Gespräch 🙂"} {
-		inner := newWorld(t)
-		c := client(t, inner.serve(nil), nil)
-		outer := newWorld(t, microsvc.Handle("forward", func(ctx *microsvc.Context, in move) (view, error) {
-			return grpcapi.Ask(ctx, c, cmdPut, in, grpcapi.WithMetadata(grpcapi.KeyRequestID, "inner"))
-		}))
-		far := client(t, outer.serve(nil), nil)
-		_, err := far.Do(t.Context(), "forward", move{"1", 1}, grpcapi.WithSession(microsvc.Session{microsvc.KeyCorrelationID: id}))
-		require.NoError(t, err)
-		records := 0
-		for rec, err := range inner.journal.Load(t.Context(), purses.Stream("1"), 0) {
-			require.NoError(t, err)
-			require.Equal(t, id, rec.Metadata.CorrelationID)
-			require.Equal(t, "inner", rec.Metadata.CausationID)
-			records++
-		}
-		require.Equal(t, 1, records)
-	}
-}
-
-// A key that is repeated has one effect and the same reply, also at once, and
-// through both kinds of handler; another caller's key is another.
-func TestAnIdempotencyKeyHasOneEffect(t *testing.T) {
-	t.Parallel()
-	for name, cas := range map[string]struct {
-		command string
-		coins   int
-	}{"exposed": {"purse.put", 2}, "free": {"purse.bonus", 4}} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			w := newWorld(t)
-			c := client(t, w.serve(nil), &grpcapi.ClientOptions{Metadata: metadata.Pairs(microsvc.KeyRole, "clerk")})
-			ask := func(key int, user string) (view, error) {
-				return grpcapi.Call[view](t.Context(), c, cas.command, move{strconv.Itoa(key), 2}, grpcapi.WithIdempotencyKey("k"), grpcapi.WithMetadata(microsvc.KeyUserID, user))
-			}
-			const keys, repeats = 50, 4
-			var all sync.WaitGroup
-			for repeat := range repeats {
-				all.Go(func() {
-					for key := range keys {
-						if got, err := ask(key, "ada"); err != nil || got.Coins != cas.coins {
-							t.Errorf("repeat %d of key %d: %v %v", repeat, key, got, err)
-						}
-					}
-				})
-			}
-			all.Wait()
-			for key := range keys {
-				coins, records := w.coins(strconv.Itoa(key))
-				require.Equal(t, cas.coins, coins)
-				require.Equal(t, 1, records)
-			}
-			got, err := ask(0, "eve")
-			require.NoError(t, err)
-			require.Equal(t, 2*cas.coins, got.Coins, "eve does not get ada's reply")
-		})
-	}
-}
 
 // canned is a service that answers as it is told.
 type canned struct {

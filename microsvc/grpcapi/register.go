@@ -9,6 +9,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -128,7 +129,8 @@ func (a *API) answer(ctx context.Context, md metadata.MD, in *commandpb.GrpcRequ
 			Message: "the service is stopping: ask again later", RetryAfter: a.opts.RetryAfter,
 		}
 	}
-	if a.opts.Timeout > 0 {
+	// Serve has given it one before its message came.
+	if deadline, ok := ctx.Deadline(); a.opts.Timeout > 0 && (!ok || time.Until(deadline) > a.opts.Timeout) {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, a.opts.Timeout)
 		defer cancel()

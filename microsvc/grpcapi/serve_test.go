@@ -33,6 +33,7 @@ import (
 	"github.com/troupe-go/troupe/microsvc"
 	"github.com/troupe-go/troupe/microsvc/grpcapi"
 	"github.com/troupe-go/troupe/microsvc/grpcapi/commandpb"
+	"github.com/troupe-go/troupe/microsvc/microsvctest"
 )
 
 // Graceful stop under load: what was taken is answered, then callers are told to
@@ -45,7 +46,7 @@ func TestGracefulStopUnderLoad(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
 			const callers, delay = 16, 400 * time.Millisecond
-			s := start(t, w.svc, &grpcapi.Options{DrainDelay: delay, RetryAfter: 2 * time.Second, StatusCodes: codes})
+			s := start(t, w.Service, &grpcapi.Options{DrainDelay: delay, RetryAfter: 2 * time.Second, StatusCodes: codes})
 			var acknowledged [callers]int
 			var refused atomic.Int32
 			var ending atomic.Pointer[time.Time]
@@ -57,7 +58,7 @@ func TestGracefulStopUnderLoad(t *testing.T) {
 					atWork := sync.OnceFunc(working.Done)
 					defer atWork()
 					for n := 0; ; n++ {
-						_, err := grpcapi.Ask(context.Background(), c, cmdPut, move{strconv.Itoa(i), 1})
+						_, err := grpcapi.Ask(context.Background(), c, microsvctest.Put, microsvctest.Move{ID: strconv.Itoa(i), N: 1})
 						if n == 3 {
 							atWork()
 						}
@@ -85,7 +86,7 @@ func TestGracefulStopUnderLoad(t *testing.T) {
 			all.Wait()
 			require.Positive(t, refused.Load())
 			for i, n := range acknowledged {
-				coins, _ := w.coins(strconv.Itoa(i))
+				coins, _ := w.Coins(strconv.Itoa(i))
 				require.Equal(t, n, coins, "each that was acknowledged, and no other")
 			}
 		})
@@ -100,7 +101,7 @@ func TestStopFinishesWhatRuns(t *testing.T) {
 		<-end
 		return "done", c.Err()
 	}))
-	s := start(t, w.svc, &grpcapi.Options{DrainDelay: -1})
+	s := start(t, w.Service, &grpcapi.Options{DrainDelay: -1})
 	c := client(t, s.addr, nil)
 	type result struct {
 		text string
@@ -134,7 +135,7 @@ func TestStopTellsWhatItCouldNotFinish(t *testing.T) {
 		<-c.Done()
 		return nil, c.Err()
 	}))
-	s := start(t, w.svc, &grpcapi.Options{DrainDelay: -1, DrainTimeout: 20 * time.Millisecond, Timeout: -1})
+	s := start(t, w.Service, &grpcapi.Options{DrainDelay: -1, DrainTimeout: 20 * time.Millisecond, Timeout: -1})
 	c := client(t, s.addr, nil)
 	got := make(chan error, 1)
 	go func() {
@@ -190,13 +191,13 @@ func TestACallerThatLeavesIsAnsweredUnderItsKey(t *testing.T) {
 	t.Parallel()
 	begun, ended := make(chan struct{}, 2), make(chan error, 2)
 	var w *world
-	w = newWorld(t, microsvc.Handle("purse.wait", func(c *microsvc.Context, in move) (view, error) {
+	w = newWorld(t, microsvc.Handle("purse.wait", func(c *microsvc.Context, in microsvctest.Move) (microsvctest.View, error) {
 		select {
 		case begun <- struct{}{}:
 			<-c.Done() // the caller is gone
 		default:
 		}
-		reply, err := cmdPut.Ask(context.WithoutCancel(c), w.purses, in, aggregate.WithCommandID(c.CommandID()))
+		reply, err := microsvctest.Put.Ask(context.WithoutCancel(c), w.Purses, in, aggregate.WithCommandID(c.CommandID()))
 		ended <- err
 		return reply, err
 	}))
@@ -209,13 +210,13 @@ func TestACallerThatLeavesIsAnsweredUnderItsKey(t *testing.T) {
 		leave()
 	}()
 	key := grpcapi.WithIdempotencyKey("k")
-	_, err := c.Do(ctx, "purse.wait", move{"1", 1}, key)
+	_, err := c.Do(ctx, "purse.wait", microsvctest.Move{ID: "1", N: 1}, key)
 	require.ErrorIs(t, err, aggregate.ErrUnknownOutcome)
 	require.NoError(t, <-ended)
-	got, err := grpcapi.Call[view](t.Context(), c, "purse.wait", move{"1", 1}, key)
+	got, err := grpcapi.Call[microsvctest.View](t.Context(), c, "purse.wait", microsvctest.Move{ID: "1", N: 1}, key)
 	require.NoError(t, err)
-	require.Equal(t, view{1}, got)
-	coins, records := w.coins("1")
+	require.Equal(t, microsvctest.View{Coins: 1}, got)
+	coins, records := w.Coins("1")
 	require.Equal(t, 1, coins)
 	require.Equal(t, 1, records, "the same reply, and no other effect")
 }
@@ -228,7 +229,7 @@ func TestServerOptions(t *testing.T) {
 		return next(ctx, req)
 	}
 	c := client(t, newWorld(t).serve(&grpcapi.Options{Server: []grpc.ServerOption{grpc.UnaryInterceptor(count)}}), nil)
-	_, err := grpcapi.Ask(t.Context(), c, cmdPut, move{"1", 1})
+	_, err := grpcapi.Ask(t.Context(), c, microsvctest.Put, microsvctest.Move{ID: "1", N: 1})
 	require.NoError(t, err)
 	require.EqualValues(t, 1, seen.Load())
 }
@@ -286,7 +287,7 @@ func TestHealth(t *testing.T) {
 	var notReady atomic.Pointer[error]
 	w := newWorld(t)
 	server := grpc.NewServer()
-	api, err := grpcapi.Register(server, w.svc, &grpcapi.Options{Logger: slog.New(slog.DiscardHandler), Ready: func(context.Context) error {
+	api, err := grpcapi.Register(server, w.Service, &grpcapi.Options{Logger: slog.New(slog.DiscardHandler), Ready: func(context.Context) error {
 		if err := notReady.Load(); err != nil {
 			if *err == nil {
 				panic("no error")
@@ -360,18 +361,18 @@ func TestRegisterBesideOthers(t *testing.T) {
 	server := grpc.NewServer()
 	grpc_health_v1.RegisterHealthServer(server, health.NewServer())
 	reflection.Register(server)
-	api, err := grpcapi.Register(server, w.svc, nil)
+	api, err := grpcapi.Register(server, w.Service, nil)
 	require.NoError(t, err)
-	_, err = grpcapi.Register(server, w.svc, nil)
+	_, err = grpcapi.Register(server, w.Service, nil)
 	require.ErrorIs(t, err, grpcapi.ErrRegistered)
 	_, err = grpcapi.Register(grpc.NewServer(), microsvc.New("s").Event("", nil), nil)
 	require.ErrorIs(t, err, aggregate.ErrInvalid)
 	addr := listen(t, server)
 	c := client(t, addr, nil)
-	_, err = grpcapi.Ask(t.Context(), c, cmdPut, move{"1", 1})
+	_, err = grpcapi.Ask(t.Context(), c, microsvctest.Put, microsvctest.Move{ID: "1", N: 1})
 	require.NoError(t, err)
 	api.Drain()
-	_, err = grpcapi.Ask(t.Context(), c, cmdPut, move{"1", 1})
+	_, err = grpcapi.Ask(t.Context(), c, microsvctest.Put, microsvctest.Move{ID: "1", N: 1})
 	require.ErrorIs(t, err, aggregate.ErrStopped)
 	require.Equal(t, up, serving(t, bare(t, addr), ""), "that one is not ours")
 }
@@ -384,12 +385,12 @@ func TestTLS(t *testing.T) {
 	roots.AddCert(certified.Certificate())
 	addr := newWorld(t).serve(&grpcapi.Options{TLS: &tls.Config{Certificates: certified.TLS.Certificates}})
 	c := client(t, addr, &grpcapi.ClientOptions{TLS: &tls.Config{RootCAs: roots, ServerName: "example.com"}})
-	reply, err := grpcapi.Ask(t.Context(), c, cmdPut, move{"1", 1})
+	reply, err := grpcapi.Ask(t.Context(), c, microsvctest.Put, microsvctest.Move{ID: "1", N: 1})
 	require.NoError(t, err)
-	require.Equal(t, view{1}, reply)
-	_, err = grpcapi.Ask(t.Context(), client(t, addr, &grpcapi.ClientOptions{TLS: &tls.Config{}}), cmdPut, move{"1", 1})
+	require.Equal(t, microsvctest.View{Coins: 1}, reply)
+	_, err = grpcapi.Ask(t.Context(), client(t, addr, &grpcapi.ClientOptions{TLS: &tls.Config{}}), microsvctest.Put, microsvctest.Move{ID: "1", N: 1})
 	require.ErrorIs(t, err, aggregate.ErrUnavailable, "it does not trust the service")
-	_, err = grpcapi.Ask(t.Context(), client(t, addr, nil), cmdPut, move{"1", 1})
+	_, err = grpcapi.Ask(t.Context(), client(t, addr, nil), microsvctest.Put, microsvctest.Move{ID: "1", N: 1})
 	require.ErrorIs(t, err, aggregate.ErrUnavailable, "it does not talk TLS")
 }
 

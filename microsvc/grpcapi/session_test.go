@@ -82,7 +82,7 @@ func TestAmbiguousCallersAreRefused(t *testing.T) {
 		require.Equal(t, uint32(400), resp.GetStatus(), "%v", c)
 		require.Contains(t, resp.GetBody(), c.text)
 	}
-	_, records := w.coins("1")
+	_, records := w.Coins("1")
 	require.Zero(t, records, "none had an effect")
 }
 
@@ -111,7 +111,7 @@ func TestAuthenticate(t *testing.T) {
 	_, err = client(t, addr, nil).Do(t.Context(), "session", 1, grpcapi.WithMetadata("authorization", "?"))
 	require.ErrorIs(t, err, aggregate.ErrPanic)
 	require.NotContains(t, err.Error(), secret)
-	require.Contains(t, w.log.String(), secret)
+	require.Contains(t, w.Log.String(), secret)
 }
 
 func TestRequestIDs(t *testing.T) {

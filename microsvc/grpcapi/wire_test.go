@@ -19,6 +19,7 @@ import (
 	"github.com/troupe-go/troupe/microsvc"
 	"github.com/troupe-go/troupe/microsvc/grpcapi"
 	"github.com/troupe-go/troupe/microsvc/grpcapi/commandpb"
+	"github.com/troupe-go/troupe/microsvc/microsvctest"
 )
 
 // frames are messages as the Rust framework encodes them.
@@ -68,10 +69,11 @@ func TestFramesOfTheRustFramework(t *testing.T) {
 	require.Equal(t, "/sourced.microsvc.CommandService/Health", commandpb.CommandService_Health_FullMethodName)
 }
 
-// rawCodec sends and returns messages as they are on the wire.
+// rawCodec sends and returns messages as they are on the wire, of the content type
+// application/grpc, as tonic does.
 type rawCodec struct{}
 
-func (rawCodec) Name() string                  { return "proto" }
+func (rawCodec) Name() string                  { return "" }
 func (rawCodec) Marshal(v any) ([]byte, error) { return v.([]byte), nil }
 func (rawCodec) Unmarshal(data []byte, v any) error {
 	*v.(*[]byte) = append([]byte{}, data...)
@@ -91,7 +93,7 @@ func TestServiceTakesTheRustFrameworksBytes(t *testing.T) {
 	all := frames(t)
 	w := newWorld(t)
 	addr := w.serve(nil)
-	_, err := cmdPut.Ask(t.Context(), w.purses, move{"1", 5})
+	_, err := microsvctest.Put.Ask(t.Context(), w.Purses, microsvctest.Move{ID: "1", N: 5})
 	require.NoError(t, err)
 	reply, err := raw(t, addr, commandpb.CommandService_Dispatch_FullMethodName, all["request"])
 	require.NoError(t, err)
@@ -132,8 +134,8 @@ func TestClientOfARustService(t *testing.T) {
 		require.NoError(t, proto.Unmarshal(all[name], answer))
 		_, err := client(t, answering(t, answer), nil).Do(t.Context(), "a", 1)
 		require.EqualError(t, err, want.text)
-		for _, target := range sentinels {
-			require.Equal(t, errors.Is(want.target, target), errors.Is(err, target), "%s is %v", name, target)
+		for _, target := range microsvctest.Sentinels {
+			require.Equal(t, errors.Is(want.target, target.Err), errors.Is(err, target.Err), "%s is %s", name, target.Name)
 		}
 		require.Equal(t, int(answer.GetStatus()), microsvc.Status(err))
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/troupe-go/troupe/aggregate"
 	"github.com/troupe-go/troupe/microsvc"
 	"github.com/troupe-go/troupe/microsvc/httpapi"
+	"github.com/troupe-go/troupe/microsvc/microsvctest"
 )
 
 func TestBadRequests(t *testing.T) {
@@ -63,7 +64,7 @@ func TestBadRequests(t *testing.T) {
 			require.NotEmpty(t, got.header.Get("X-Request-Id"))
 		})
 	}
-	_, records := w.coins("1")
+	_, records := w.Coins("1")
 	require.Zero(t, records, "none had an effect")
 }
 
@@ -195,7 +196,7 @@ const head = "POST /purse.put HTTP/1.1\r\nHost: x\r\nContent-Type: application/j
 func TestSlowCallersAreCutOff(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	s := start(t, w.svc, &httpapi.Options{HeaderTimeout: 50 * time.Millisecond, ReadTimeout: 50 * time.Millisecond, DrainDelay: -1})
+	s := start(t, w.Service, &httpapi.Options{HeaderTimeout: 50 * time.Millisecond, ReadTimeout: 50 * time.Millisecond, DrainDelay: -1})
 	rest, err := io.ReadAll(raw(t, s.addr, head))
 	require.NoError(t, err)
 	require.NotContains(t, string(rest), " 200 ", "it was closed")
@@ -204,7 +205,7 @@ func TestSlowCallersAreCutOff(t *testing.T) {
 	require.NoError(t, resp.Body.Close())
 	require.Equal(t, 408, resp.StatusCode)
 	require.True(t, resp.Close)
-	_, records := w.coins("1")
+	_, records := w.Coins("1")
 	require.Zero(t, records)
 	require.NoError(t, s.stop())
 }
@@ -241,7 +242,7 @@ func TestACallerThatLeavesInItsInput(t *testing.T) {
 		begun <- struct{}{}
 		return nil, nil
 	}))
-	api, err := httpapi.Handler(w.svc, nil)
+	api, err := httpapi.Handler(w.Service, nil)
 	require.NoError(t, err)
 	answered := make(chan struct{}, 2)
 	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
@@ -263,11 +264,11 @@ func TestACallerThatLeavesIsAnsweredUnderItsKey(t *testing.T) {
 	t.Parallel()
 	begun, goOn, ended := make(chan struct{}, 1), make(chan struct{}), make(chan struct{}, 2)
 	var w *world
-	w = newWorld(t, microsvc.Handle("purse.wait", func(c *microsvc.Context, in move) (view, error) {
+	w = newWorld(t, microsvc.Handle("purse.wait", func(c *microsvc.Context, in microsvctest.Move) (microsvctest.View, error) {
 		begun <- struct{}{}
 		<-goOn
 		<-c.Done() // the caller is gone
-		reply, err := cmdPut.Ask(t.Context(), w.purses, in, aggregate.WithCommandID(c.CommandID()))
+		reply, err := microsvctest.Put.Ask(t.Context(), w.Purses, in, aggregate.WithCommandID(c.CommandID()))
 		ended <- struct{}{}
 		return reply, err
 	}))
@@ -280,6 +281,6 @@ func TestACallerThatLeavesIsAnsweredUnderItsKey(t *testing.T) {
 	require.NoError(t, conn.Close())
 	close(goOn)
 	<-ended
-	coins, _ := w.coins("1")
+	coins, _ := w.Coins("1")
 	require.Equal(t, 1, coins, "what began is finished")
 }

@@ -10,6 +10,7 @@ import (
 	"mime"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -83,22 +84,41 @@ func (x *exchange) caller(ctx context.Context) (session microsvc.Session, key st
 	return session, x.r.Header.Get(HeaderIdempotencyKey), true
 }
 
+// sessionHeader is one of Options.SessionHeaders.
+type sessionHeader struct {
+	name   string // in lower case, or what it begins with
+	prefix bool
+}
+
+func sessionHeaders(patterns []string) (all []sessionHeader) {
+	for _, pattern := range patterns {
+		name, prefix := strings.CutSuffix(strings.ToLower(pattern), "*")
+		all = append(all, sessionHeader{name, prefix})
+	}
+	return all
+}
+
+func (p sessionHeader) matches(header string) bool {
+	if !p.prefix {
+		return strings.EqualFold(header, p.name)
+	}
+	return len(header) >= len(p.name) && strings.EqualFold(header[:len(p.name)], p.name) && !strings.EqualFold(header, adminSecret)
+}
+
 // variable returns the session variable that a header becomes.
 func (a *API) variable(header string) (string, bool) {
-	name := strings.ToLower(header)
-	for _, pattern := range a.opts.SessionHeaders {
-		pattern = strings.ToLower(pattern)
-		prefix, isPrefix := strings.CutSuffix(pattern, "*")
-		if name != pattern && (!isPrefix || !strings.HasPrefix(name, prefix) || name == adminSecret) {
+	for _, p := range a.headers {
+		if !p.matches(header) {
 			continue
 		}
-		switch name {
-		case strings.ToLower(HeaderCorrelationID):
-			name = microsvc.KeyCorrelationID
-		case strings.ToLower(HeaderCausationID):
-			name = microsvc.KeyCausationID
+		switch name := strings.ToLower(header); name {
+		case "x-correlation-id":
+			return microsvc.KeyCorrelationID, true
+		case "x-causation-id":
+			return microsvc.KeyCausationID, true
+		default:
+			return name, true
 		}
-		return name, true
 	}
 	return "", false
 }
@@ -111,11 +131,12 @@ func (x *exchange) body() (data []byte, ok bool) {
 		x.refuse(http.StatusUnsupportedMediaType, aggregate.CodeInvalid, "the input must be application/json, in UTF-8 and not compressed")
 		return nil, false
 	}
-	data, err := io.ReadAll(http.MaxBytesReader(x.w, x.r.Body, limit))
+	data, err := readAll(http.MaxBytesReader(x.w, x.r.Body, limit), x.r.ContentLength)
+	if err == nil {
+		return data, true
+	}
 	var tooLarge *http.MaxBytesError
 	switch {
-	case err == nil:
-		return data, true
 	case errors.As(err, &tooLarge):
 		x.refuse(http.StatusRequestEntityTooLarge, aggregate.CodeInvalid, fmt.Sprintf("the input is larger than %d bytes", limit))
 	case errors.Is(err, os.ErrDeadlineExceeded):
@@ -128,7 +149,27 @@ func (x *exchange) body() (data []byte, ok bool) {
 	return nil, false
 }
 
+// readAll is io.ReadAll for what is small most of the time and says so.
+func readAll(r io.Reader, size int64) ([]byte, error) {
+	data := make([]byte, 0, max(min(size, 512), 0)+1) // room to see the end
+	for {
+		n, err := r.Read(data[len(data):cap(data)])
+		data = data[:len(data)+n]
+		switch {
+		case errors.Is(err, io.EOF):
+			return data, nil
+		case err != nil:
+			return data, err
+		case len(data) == cap(data):
+			data = slices.Grow(data, 512)
+		}
+	}
+}
+
 func isJSON(contentType string) bool {
+	if contentType == "application/json" {
+		return true
+	}
 	typ, params, err := mime.ParseMediaType(contentType)
 	if charset := params["charset"]; err != nil || charset != "" && !strings.EqualFold(charset, "utf-8") {
 		return false
@@ -179,11 +220,11 @@ func (x *exchange) problem(p *microsvc.Problem) {
 	}
 	if accepts(x.r.Header.Values("Accept"), problemJSON) {
 		body, _ := json.Marshal(details{"about:blank", http.StatusText(p.Status), p.Status, p.Message, p.Code, p.Also, p.ID}) // of strings there is no error
-		x.write(p.Status, problemJSON, body)
+		x.write(p.Status, []string{problemJSON}, body)
 		return
 	}
 	body, _ := json.Marshal(failure{p.Message, p.Code, p.Also, p.ID})
-	x.write(p.Status, "application/json", body)
+	x.write(p.Status, contentTypeJSON, body)
 }
 
 // accepts reports whether a caller names typ among what it takes.
@@ -199,11 +240,11 @@ func accepts(accept []string, typ string) bool {
 
 // write answers. The deadline is set for this answer alone: other handlers of the
 // same server have theirs.
-func (x *exchange) write(status int, contentType string, body []byte) {
+func (x *exchange) write(status int, contentType []string, body []byte) {
 	_ = x.rc.SetWriteDeadline(time.Now().Add(x.api.opts.WriteTimeout))
 	h := x.w.Header()
-	h.Set("Content-Type", contentType)
-	h.Set("Content-Length", strconv.Itoa(len(body)))
+	h["Content-Type"] = contentType
+	h["Content-Length"] = []string{strconv.Itoa(len(body))}
 	x.w.WriteHeader(status)
 	if x.r.Method != http.MethodHead {
 		_, _ = x.w.Write(body) // a caller that is gone cannot be told

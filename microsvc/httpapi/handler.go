@@ -3,6 +3,7 @@ package httpapi
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/troupe-go/troupe/aggregate"
+	"github.com/troupe-go/troupe/envelope"
 	"github.com/troupe-go/troupe/microsvc"
 )
 
@@ -18,6 +20,7 @@ import (
 type API struct {
 	service  *microsvc.Service
 	opts     Options
+	headers  []sessionHeader
 	openapi  func() []byte
 	draining atomic.Bool
 }
@@ -38,12 +41,19 @@ func Handler(svc *microsvc.Service, opts *Options) (*API, error) {
 	if err := svc.Check(); err != nil {
 		return nil, err
 	}
-	return &API{service: svc, opts: o, openapi: sync.OnceValue(func() []byte { return describe(svc, o.Version) })}, nil
+	return &API{service: svc, opts: o, headers: sessionHeaders(o.SessionHeaders), openapi: sync.OnceValue(func() []byte { return describe(svc, o.Version) })}, nil
 }
 
 // Drain has every later command, and /readyz, answered with 503 and Retry-After.
 // Those that run finish. It cannot be taken back.
 func (a *API) Drain() { a.draining.Store(true) }
+
+// Values of headers that each answer has: net/http only reads them.
+var (
+	noSniff         = []string{"nosniff"}
+	noStore         = []string{"no-store"}
+	contentTypeJSON = []string{"application/json"}
+)
 
 // probes are what GET answers.
 var probes = []string{"health", "livez", "readyz", "openapi.json"}
@@ -56,9 +66,9 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_ = rc.SetReadDeadline(time.Now().Add(a.opts.ReadTimeout)) // unsupported by a recorder
 	x := &exchange{api: a, w: w, r: r, rc: rc, id: requestID(r)}
 	h := w.Header()
-	h.Set(HeaderRequestID, x.id)
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Cache-Control", "no-store")
+	h[HeaderRequestID] = []string{x.id}
+	h["X-Content-Type-Options"] = noSniff
+	h["Cache-Control"] = noStore
 	if a.draining.Load() {
 		h.Set("Connection", "close")
 	}
@@ -82,7 +92,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case a.draining.Load():
 		x.stopping()
 	default:
-		x.refuse(http.StatusNotFound, microsvc.CodeUnknownCommand, "unknown command")
+		x.refuse(http.StatusNotFound, microsvc.CodeUnknownCommand, fmt.Sprintf("unknown command %q", envelope.CutText(name, 64)))
 	}
 }
 
@@ -111,7 +121,7 @@ func (x *exchange) command(ctx context.Context, name string) {
 		x.problem(problem)
 		return
 	}
-	x.write(http.StatusOK, "application/json", reply)
+	x.write(http.StatusOK, contentTypeJSON, reply)
 }
 
 // health is the body of GET /health.
@@ -127,22 +137,22 @@ func (x *exchange) probe(ctx context.Context, name string) {
 	draining := a.draining.Load()
 	switch {
 	case name == "openapi.json":
-		x.write(http.StatusOK, "application/json", a.openapi())
+		x.write(http.StatusOK, contentTypeJSON, a.openapi())
 	case name == "livez":
-		x.write(http.StatusOK, "application/json", []byte(`{"ok":true}`))
+		x.write(http.StatusOK, contentTypeJSON, []byte(`{"ok":true}`))
 	case name == "health" && !draining:
 		body, _ := json.Marshal(health{true, append([]string{}, a.service.Commands()...)}) // of strings there is no error
-		x.write(http.StatusOK, "application/json", body)
+		x.write(http.StatusOK, contentTypeJSON, body)
 	case draining:
 		x.stopping()
 	case a.opts.Ready == nil:
-		x.write(http.StatusOK, "application/json", []byte(`{"ok":true}`))
+		x.write(http.StatusOK, contentTypeJSON, []byte(`{"ok":true}`))
 	default:
 		if err := a.opts.Ready(x.r); err != nil {
 			a.opts.Logger.WarnContext(ctx, "httpapi: not ready", "id", x.id, "err", err)
 			x.refuseFor(http.StatusServiceUnavailable, aggregate.CodeUnavailable, "not ready", a.opts.RetryAfter)
 			return
 		}
-		x.write(http.StatusOK, "application/json", []byte(`{"ok":true}`))
+		x.write(http.StatusOK, contentTypeJSON, []byte(`{"ok":true}`))
 	}
 }

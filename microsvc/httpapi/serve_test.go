@@ -19,6 +19,7 @@ import (
 	"github.com/troupe-go/troupe/aggregate"
 	"github.com/troupe-go/troupe/microsvc"
 	"github.com/troupe-go/troupe/microsvc/httpapi"
+	"github.com/troupe-go/troupe/microsvc/microsvctest"
 )
 
 // served is a server of a test.
@@ -59,7 +60,7 @@ func TestGracefulStopUnderLoad(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	const callers, delay = 16, 400 * time.Millisecond
-	s := start(t, w.svc, &httpapi.Options{DrainDelay: delay, RetryAfter: 2 * time.Second})
+	s := start(t, w.Service, &httpapi.Options{DrainDelay: delay, RetryAfter: 2 * time.Second})
 	var acknowledged [callers]int
 	var refused atomic.Int32
 	var ending atomic.Pointer[time.Time]
@@ -71,7 +72,7 @@ func TestGracefulStopUnderLoad(t *testing.T) {
 			atWork := sync.OnceFunc(working.Done)
 			defer atWork()
 			for n := 0; ; n++ {
-				_, err := httpapi.Ask(context.Background(), c, cmdPut, move{strconv.Itoa(i), 1})
+				_, err := httpapi.Ask(context.Background(), c, microsvctest.Put, microsvctest.Move{ID: strconv.Itoa(i), N: 1})
 				if n == 3 {
 					atWork()
 				}
@@ -99,7 +100,7 @@ func TestGracefulStopUnderLoad(t *testing.T) {
 	all.Wait()
 	require.Positive(t, refused.Load())
 	for i, n := range acknowledged {
-		coins, _ := w.coins(strconv.Itoa(i))
+		coins, _ := w.Coins(strconv.Itoa(i))
 		require.Equal(t, n, coins, "each that was acknowledged, and no other")
 	}
 }
@@ -112,7 +113,7 @@ func TestStopFinishesWhatRuns(t *testing.T) {
 		<-end
 		return "done", c.Err()
 	}))
-	s := start(t, w.svc, &httpapi.Options{DrainDelay: -1})
+	s := start(t, w.Service, &httpapi.Options{DrainDelay: -1})
 	c := client(t, "http://"+s.addr, nil)
 	type result struct {
 		text string
@@ -146,7 +147,7 @@ func TestStopTellsWhatItCouldNotFinish(t *testing.T) {
 		<-c.Done()
 		return nil, c.Err()
 	}))
-	s := start(t, w.svc, &httpapi.Options{DrainDelay: -1, DrainTimeout: 20 * time.Millisecond, Timeout: -1})
+	s := start(t, w.Service, &httpapi.Options{DrainDelay: -1, DrainTimeout: 20 * time.Millisecond, Timeout: -1})
 	c := client(t, "http://"+s.addr, nil)
 	got := make(chan error, 1)
 	go func() {
@@ -160,7 +161,7 @@ func TestStopTellsWhatItCouldNotFinish(t *testing.T) {
 
 func TestADrainingHandler(t *testing.T) {
 	t.Parallel()
-	api, err := httpapi.Handler(newWorld(t).svc, nil)
+	api, err := httpapi.Handler(newWorld(t).Service, nil)
 	require.NoError(t, err)
 	server := httptest.NewServer(http.StripPrefix("/api", api))
 	defer server.Close()
@@ -181,11 +182,11 @@ func TestTLS(t *testing.T) {
 	certified := httptest.NewTLSServer(http.NotFoundHandler())
 	defer certified.Close()
 	w := newWorld(t)
-	s := start(t, w.svc, &httpapi.Options{DrainDelay: -1, TLS: &tls.Config{Certificates: certified.TLS.Certificates, MinVersion: tls.VersionTLS12}})
+	s := start(t, w.Service, &httpapi.Options{DrainDelay: -1, TLS: &tls.Config{Certificates: certified.TLS.Certificates, MinVersion: tls.VersionTLS12}})
 	c := client(t, "https://"+s.addr, &httpapi.ClientOptions{HTTP: certified.Client()})
-	reply, err := httpapi.Ask(t.Context(), c, cmdPut, move{"1", 1})
+	reply, err := httpapi.Ask(t.Context(), c, microsvctest.Put, microsvctest.Move{ID: "1", N: 1})
 	require.NoError(t, err)
-	require.Equal(t, view{1}, reply)
+	require.Equal(t, microsvctest.View{Coins: 1}, reply)
 	c.Close()
 	require.NoError(t, s.stop())
 }

@@ -13,20 +13,35 @@ type Create struct {
 func (c Create) AggregateID() string { return c.ID }
 
 // Complete ends the todo of that id.
-type Complete string
+type Complete struct {
+	ID string `json:"id"`
+}
 
 // AggregateID says which todo it is.
-func (c Complete) AggregateID() string { return string(c) }
+func (c Complete) AggregateID() string { return c.ID }
 
-// CreateTodo and CompleteTodo run inside the todo's actor. On an error nothing
-// has happened.
+// View is a todo as callers and other services see it.
+type View struct {
+	ID        string `json:"id"`
+	UserID    string `json:"user_id"`
+	Task      string `json:"task"`
+	Completed bool   `json:"completed"`
+}
+
+func (t *Todo) view() View { return View{t.ID(), t.UserID, t.Task, t.Completed} }
+
+// CreateTodo and CompleteTodo run inside the todo's actor, one at a time. On an
+// error nothing has happened: no event, no change, no message.
 var (
-	CreateTodo = aggregate.NewCommand("todo.create", func(_ *aggregate.Context, t *Todo, c Create) (TodoSnapshot, error) {
-		err := t.Initialize(c.ID, c.UserID, c.Task)
-		return t.Snapshot(), err
+	CreateTodo = aggregate.NewCommand("todo.create", func(ctx *aggregate.Context, t *Todo, c Create) (View, error) {
+		if err := t.Initialize(c.ID, c.UserID, c.Task); err != nil {
+			return View{}, err
+		}
+		ctx.Publish("todo.initialized", t.view())
+		return t.view(), nil
 	})
-	CompleteTodo = aggregate.NewCommand("todo.complete", func(_ *aggregate.Context, t *Todo, _ Complete) (TodoSnapshot, error) {
+	CompleteTodo = aggregate.NewCommand("todo.complete", func(_ *aggregate.Context, t *Todo, _ Complete) (View, error) {
 		err := t.Complete()
-		return t.Snapshot(), err
+		return t.view(), err
 	}, aggregate.MustExist())
 )

@@ -1,0 +1,2 @@
+// Package handlers has a file for each command and event of the todo service.
+package handlers
