@@ -33,51 +33,66 @@ func TestSteps(t *testing.T) {
 	undoing := behind(reserving, OrderSagaUndoing{Refund: true, Release: true, Reason: slow})
 	cancelled := behind(charging, OrderSagaCancelled{Reason: "no"})
 	order := shop.Order{ID: "1", SKU: "book", Quantity: 1, Cents: 100}
+	to := func(service, name string, payload any) aggregatetest.Message {
+		return aggregatetest.Message{Destination: service, Name: name, Payload: payload}
+	}
+	sends := func(messages ...aggregatetest.Message) []aggregatetest.Message { return messages }
+	charge, reserve, confirm := to(shop.Payments, shop.Charge, order), to(shop.Stock, shop.Reserve, order), to(shop.Orders, shop.ConfirmOrder, order)
+	refund := func(why string) aggregatetest.Message { return to(shop.Payments, shop.Refund, order.Because(why)) }
+	release := func(why string) aggregatetest.Message { return to(shop.Stock, shop.Release, order.Because(why)) }
+	cancel := func(why string) aggregatetest.Message { return to(shop.Orders, shop.CancelOrder, order.Because(why)) }
+	later := func(step Step) aggregatetest.Message {
+		m := to(shop.Saga, lateCommand, Late{order, step})
+		m.At = aggregatetest.Now.Add(time.Minute)
+		return m
+	}
 	for _, tt := range []struct {
 		given   []any
 		command string
 		input   any
 		then    []any
+		sends   []aggregatetest.Message
 	}{
-		{nil, "begin", order, []any{OrderSagaBegun{}}},
-		{charging, "begin", order, nil},
-		{charging, "charged", order, []any{OrderSagaPaid{}}},
-		{charging, "declined", order.Because("no"), []any{OrderSagaCancelled{Reason: "no"}}},
-		{reserving, "reserved", order, []any{OrderSagaFinished{}}},
-		{reserving, "charged", order, nil},
-		{reserving, "refused", order.Because("sold out"), []any{OrderSagaUndoing{Refund: true, Reason: "sold out"}}},
-		{refunding, "refunded", order, []any{OrderSagaRefunded{}, OrderSagaCancelled{Reason: "sold out"}}},
-		{refunding, "released", order, nil},
+		{nil, "begin", order, []any{OrderSagaBegun{}}, sends(charge, later(Charging))},
+		{charging, "begin", order, nil, nil},
+		{charging, "charged", order, []any{OrderSagaPaid{}}, sends(reserve, later(Reserving))},
+		{charging, "declined", order.Because("no"), []any{OrderSagaCancelled{Reason: "no"}}, sends(cancel("no"))},
+		{reserving, "reserved", order, []any{OrderSagaFinished{}}, sends(confirm)},
+		{reserving, "charged", order, nil, nil},
+		{reserving, "refused", order.Because("sold out"), []any{OrderSagaUndoing{Refund: true, Reason: "sold out"}}, sends(refund("sold out"))},
+		{refunding, "refunded", order, []any{OrderSagaRefunded{}, OrderSagaCancelled{Reason: "sold out"}}, sends(cancel("sold out"))},
+		{refunding, "released", order, nil, nil},
 
 		// Timers.
-		{charging, "late", Late{order, Charging}, []any{OrderSagaUndoing{Refund: true, Reason: slow}}},
-		{reserving, "late", Late{order, Charging}, nil},
-		{reserving, "late", Late{order, Reserving}, []any{OrderSagaUndoing{Refund: true, Release: true, Reason: slow}}},
-		{done, "late", Late{order, Reserving}, nil},
-		{cancelled, "late", Late{order, Charging}, nil},
+		{charging, "late", Late{order, Charging}, []any{OrderSagaUndoing{Refund: true, Reason: slow}}, sends(refund(slow))},
+		{reserving, "late", Late{order, Charging}, nil, nil},
+		{reserving, "late", Late{order, Reserving}, []any{OrderSagaUndoing{Refund: true, Release: true, Reason: slow}}, sends(refund(slow), release(slow))},
+		{done, "late", Late{order, Reserving}, nil, nil},
+		{cancelled, "late", Late{order, Charging}, nil, nil},
 
 		// What crosses a timer.
-		{lateCharge, "charged", order, nil},
-		{lateCharge, "refunded", order, []any{OrderSagaRefunded{}, OrderSagaCancelled{Reason: slow}}},
-		{lateCharge, "declined", order, []any{OrderSagaRefunded{}, OrderSagaCancelled{Reason: slow}}},
-		{undoing, "reserved", order, nil},
-		{undoing, "released", order, []any{OrderSagaReleased{}}},
-		{undoing, "refused", order, []any{OrderSagaReleased{}}},
-		{behind(undoing, OrderSagaReleased{}), "refunded", order, []any{OrderSagaRefunded{}, OrderSagaCancelled{Reason: slow}}},
-		{behind(undoing, OrderSagaRefunded{}), "released", order, []any{OrderSagaReleased{}, OrderSagaCancelled{Reason: slow}}},
-		{behind(undoing, OrderSagaRefunded{}), "refunded", order, nil},
+		{lateCharge, "charged", order, nil, nil},
+		{lateCharge, "refunded", order, []any{OrderSagaRefunded{}, OrderSagaCancelled{Reason: slow}}, sends(cancel(slow))},
+		{lateCharge, "declined", order, []any{OrderSagaRefunded{}, OrderSagaCancelled{Reason: slow}}, sends(cancel(slow))},
+		{undoing, "reserved", order, nil, nil},
+		{undoing, "released", order, []any{OrderSagaReleased{}}, nil},
+		{undoing, "refused", order, []any{OrderSagaReleased{}}, nil},
+		{behind(undoing, OrderSagaReleased{}), "refunded", order, []any{OrderSagaRefunded{}, OrderSagaCancelled{Reason: slow}}, sends(cancel(slow))},
+		{behind(undoing, OrderSagaRefunded{}), "released", order, []any{OrderSagaReleased{}, OrderSagaCancelled{Reason: slow}}, sends(cancel(slow))},
+		{behind(undoing, OrderSagaRefunded{}), "refunded", order, nil, nil},
 
 		// What comes behind the end.
-		{done, "refused", order, nil},
-		{done, "refunded", order, nil},
-		{cancelled, "charged", order, nil},
-		{cancelled, "declined", order, nil},
+		{done, "refused", order, nil, nil},
+		{done, "refunded", order, nil, nil},
+		{cancelled, "charged", order, nil, nil},
+		{cancelled, "declined", order, nil, nil},
 	} {
 		s := aggregatetest.For(t, Spec).Given(tt.given...).When(commands[tt.command], tt.input)
 		if tt.then == nil {
 			s.ThenNothing()
-			continue
+		} else {
+			s.Then(tt.then...)
 		}
-		s.Then(tt.then...)
+		s.ThenMessages(tt.sends...)
 	}
 }
