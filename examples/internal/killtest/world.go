@@ -91,7 +91,8 @@ func (w *World) OpenBus(ctx context.Context, group string) (*bus.Bus, error) {
 	case "pgbus":
 		return pgbus.OpenAndMigrate(ctx, w.URL, pgbus.Options{Group: group, Namespace: w.Namespace, Lease: Lease, Logger: quiet})
 	case "natsbus":
-		return natsbus.Connect(ctx, w.URL, natsbus.Options{Group: group, Namespace: w.Namespace, AckWait: Lease, Logger: quiet})
+		unreserved := natsbus.Limits{MaxBytes: -1} // the server is shared
+		return natsbus.Connect(ctx, w.URL, natsbus.Options{Group: group, Namespace: w.Namespace, Stream: unreserved, Dead: unreserved, AckWait: Lease, Logger: quiet})
 	case "rabbitbus":
 		return rabbitbus.Connect(ctx, w.URL, rabbitbus.Options{Group: group, Namespace: w.Namespace, Logger: quiet})
 	}
