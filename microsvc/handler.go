@@ -81,6 +81,17 @@ func Expose[A any, In aggregate.Identified, Out any](cmd *aggregate.Command[A, I
 	return h
 }
 
+// React has an aggregate's command handle the events called event: a service that
+// does its part when it hears what happened elsewhere, and a saga that goes on.
+// The event's payload is the command's input, and names the aggregate. to is as in
+// [Expose]. A refusal of the command is a failure for good, see [bus.RunOptions]:
+// what should not be one is an event, or nothing.
+func React[A any, In aggregate.Identified, Out any](event string, cmd *aggregate.Command[A, In, Out], to aggregate.Asker[A], guards ...Guard) Handler {
+	h := Expose(cmd, to, guards...)
+	h.kind, h.names, h.types = envelope.KindEvent, []string{event}, types{}
+	return h
+}
+
 // HostOf returns what hosts the aggregates of type A, as [Service.WithHosts] was
 // given it: for a function that asks aggregates, or reads one by the host's own
 // Peek. The first one of that type counts.

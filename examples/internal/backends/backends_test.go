@@ -8,9 +8,12 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
 	"github.com/troupe-go/troupe/aggregate"
@@ -125,6 +128,9 @@ func TestBuses(t *testing.T) {
 			}
 			b := parsed(t, "-bus", url, "-namespace", buskit.Namespace())
 			require.Equal(t, tt.name != "membus", b.Shared())
+			if tt.name == "nats" {
+				t.Cleanup(func() { deleteStreams(t, url, b.Namespace) })
+			}
 			from, err := b.OpenBus(t.Context(), "from")
 			require.NoError(t, err)
 			t.Cleanup(func() { require.NoError(t, from.Close()) })
@@ -137,6 +143,27 @@ func TestBuses(t *testing.T) {
 			require.Equal(t, b.Namespace+".to", to.Group())
 		})
 	}
+}
+
+// deleteStreams gives back what the streams of a namespace reserve on a server that
+// others use.
+func deleteStreams(t *testing.T, url, namespace string) {
+	t.Helper()
+	conn, err := nats.Connect(url)
+	require.NoError(t, err)
+	defer conn.Close()
+	js, err := jetstream.New(conn)
+	require.NoError(t, err)
+	deleted := 0
+	names := js.StreamNames(context.Background())
+	for name := range names.Name() {
+		if strings.Contains(strings.ToLower(name), namespace) {
+			require.NoError(t, js.DeleteStream(context.Background(), name))
+			deleted++
+		}
+	}
+	require.NoError(t, names.Err())
+	require.NotZero(t, deleted)
 }
 
 // What is wrong with a flag is said with the flag's name and its value, and
