@@ -10,7 +10,6 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/troupe-go/troupe/envelope"
-	"github.com/troupe-go/troupe/internal/readahead"
 	"github.com/troupe-go/troupe/journal"
 	"github.com/troupe-go/troupe/snapshot"
 )
@@ -238,12 +237,24 @@ func (r *streamReader) scanPage(rows pgx.Rows) error {
 	return err
 }
 
-// yieldAll yields the page that was read and all that follow. Each is read while
-// the caller has the one before.
+// yieldAll yields the page that was read and all that follow.
 func (r *streamReader) yieldAll(ctx context.Context, yield func(envelope.Record, error) bool) {
-	next := func() (readahead.Page[envelope.Record], error) {
+	for {
+		if err := context.Cause(ctx); err != nil {
+			yield(envelope.Record{}, fmt.Errorf("postgres: %s: %w", r.doing(), err))
+			return
+		}
+		for i := range r.records {
+			if !yield(r.records[i], nil) {
+				return
+			}
+		}
+		if r.after >= r.head {
+			return
+		}
+		limit := r.nextRows()
 		err := r.journal.read(ctx, r.doing(), func(ctx context.Context, conn *pgx.Conn) error {
-			rows, err := conn.Query(ctx, r.journal.sql.loadPage, r.stream.Type, r.stream.ID, int64(r.after), int64(r.head), pageRecords, pageBytes)
+			rows, err := conn.Query(ctx, r.journal.sql.loadPage, r.stream.Type, r.stream.ID, int64(r.after), int64(r.head), limit)
 			if err != nil {
 				return err
 			}
@@ -253,19 +264,21 @@ func (r *streamReader) yieldAll(ctx context.Context, yield func(envelope.Record,
 			err = r.accept(ctx)
 		}
 		if err != nil {
-			err = typed(r.doing(), err)
+			yield(envelope.Record{}, typed(r.doing(), err))
+			return
 		}
-		return r.page(), err
 	}
-	ended := func() error {
-		if err := context.Cause(ctx); err != nil {
-			return fmt.Errorf("postgres: %s: %w", r.doing(), err)
-		}
-		return nil
-	}
-	readahead.Yield(r.page(), next, ended, yield)
 }
 
-func (r *streamReader) page() readahead.Page[envelope.Record] {
-	return readahead.Page[envelope.Record]{Items: r.records, Last: r.after >= r.head}
+// nextRows is how many records the next page is asked for: as many as fill one if
+// they are like those of the last, of which it may have twice as many. The server
+// sends all that it is asked for; to have it stop by their size would cost it as
+// much again as reading them.
+func (r *streamReader) nextRows() int {
+	bytes := 1
+	for i := range r.records {
+		bytes += len(r.records[i].Data)
+	}
+	n := len(r.records)
+	return max(1, min(pageRecords, 2*n, n*pageBytes/bytes))
 }

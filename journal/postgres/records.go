@@ -24,14 +24,14 @@ const (
 	streamWidth   = 2
 )
 
-// readRecords appends the rows to page and closes them. The stream is that of
-// the row if it has one, and else of. Nothing in a record shares memory with
-// the driver.
+// readRecords appends the rows to page, up to the one by which it has as many
+// bytes as a page, and closes them. The stream is that of the row if it has one,
+// and else of. Nothing in a record shares memory with the driver.
 func readRecords(rows pgx.Rows, page []envelope.Record, of envelope.Stream) ([]envelope.Record, error) {
 	defer rows.Close()
 	known, scan := false, false
 	var last envelope.Record
-	for rows.Next() {
+	for bytes := 0; bytes < pageBytes && rows.Next(); bytes += len(last.Data) {
 		if !known {
 			// A pool of the program's own may speak the simple protocol, which is text.
 			known, scan = true, slices.ContainsFunc(rows.FieldDescriptions(), isText)

@@ -64,7 +64,7 @@ func (j *Journal) scavengePage(ctx context.Context, c *cut, archive func(context
 	doing := "scavenge " + c.stream.String()
 	r := streamReader{journal: j, stream: c.stream}
 	err = j.read(ctx, doing, func(ctx context.Context, conn *pgx.Conn) error {
-		rows, err := conn.Query(ctx, j.sql.loadPage, c.stream.Type, c.stream.ID, c.kept-1, c.first-1, pageRecords, pageBytes)
+		rows, err := conn.Query(ctx, j.sql.scavengePage, c.stream.Type, c.stream.ID, c.kept-1, c.first-1, pageRecords, pageBytes)
 		if err != nil {
 			return err
 		}

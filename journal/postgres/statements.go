@@ -19,7 +19,7 @@ type statements struct {
 	loadHead, loadPage, loadFrom, loadLatest, readPage          string
 	readSlices, bound, exactBound, lag                          string
 	receipt, inboxReceipt, messages                             string
-	nextTruncated, scavengeEvents, scavengeHead                 string
+	nextTruncated, scavengePage, scavengeEvents, scavengeHead   string
 	eagerForms, fastForms                                       [16]string
 
 	lockLeases, sweepLeases, takeLease, renewLeases, releaseLease, leases  string
@@ -303,7 +303,8 @@ func newStatements(table func(string) string) statements {
 	first := fmt.Sprintf("coalesce((SELECT h.first - 1 FROM %s h WHERE h.type = $1 AND h.id = $2), 0)", heads)
 	snapped := fmt.Sprintf(`coalesce((SELECT s.version FROM %s h JOIN %s s ON s.type = h.type AND s.id = h.id
 		AND s.version <= h.version AND s.version >= h.first WHERE h.type = $1 AND h.id = $2), 0)`, heads, table("snapshots"))
-	s.loadPage = page("$3", "AND version <= $4", 5)
+	s.scavengePage = page("$3", "AND version <= $4", 5)
+	s.loadPage = fmt.Sprintf("SELECT %s FROM %s WHERE type = $1 AND id = $2 AND version > $3 AND version <= $4 ORDER BY version LIMIT $5", recordColumns, events)
 	s.loadFrom = page("greatest($3, "+first+")", "", 4)
 	s.loadLatest = page("greatest("+snapped+", "+first+")", "", 3)
 	s.readPage = fmt.Sprintf(`SELECT %s%s FROM (SELECT *, sum(octet_length(data)) OVER (ORDER BY xid, position) AS sofar

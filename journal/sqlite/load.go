@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/troupe-go/troupe/envelope"
-	"github.com/troupe-go/troupe/internal/readahead"
 	"github.com/troupe-go/troupe/journal"
 	"github.com/troupe-go/troupe/snapshot"
 )
@@ -154,6 +153,7 @@ func (r *streamReader) readPage(ctx context.Context, s *session, room *page) err
 	}
 	const query = "SELECT " + recordColumns + ` FROM events
 		WHERE type = ? AND id = ? AND version > ? AND version <= ? ORDER BY version LIMIT ?`
+	r.records = make([]envelope.Record, 0, min(r.head.version-r.after, uint64(room.records)))
 	args := []any{r.stream.Type, r.stream.ID, int64(r.after), int64(r.head.version), room.records}
 	gap := false
 	err := s.rows(ctx, query, args, func(rows *sql.Rows) (bool, error) {
@@ -199,26 +199,29 @@ func (r *streamReader) missing(ctx context.Context, s *session) error {
 	return corrupt("stream %s has no version %d", r.stream, r.after+1)
 }
 
-// yieldAll yields the page that was read and all that follow. Each is read while
-// the caller has the one before.
+// yieldAll yields the page that was read and all that follow.
 func (r *streamReader) yieldAll(ctx context.Context, yield func(envelope.Record, error) bool) {
-	next := func() (readahead.Page[envelope.Record], error) {
+	for {
+		if err := context.Cause(ctx); err != nil {
+			yield(envelope.Record{}, fmt.Errorf("sqlite: %s: %w", r.doing(), err))
+			return
+		}
+		for i := range r.records {
+			if !yield(r.records[i], nil) {
+				return
+			}
+		}
+		if r.after >= r.head.version {
+			return
+		}
 		err := r.journal.view(ctx, r.doing(), func(ctx context.Context, s *session) error {
 			return r.readPage(ctx, s, &page{records: pageRecords, bytes: pageBytes})
 		})
-		return r.page(), err
-	}
-	ended := func() error {
-		if err := context.Cause(ctx); err != nil {
-			return fmt.Errorf("sqlite: %s: %w", r.doing(), err)
+		if err != nil {
+			yield(envelope.Record{}, err)
+			return
 		}
-		return nil
 	}
-	readahead.Yield(r.page(), next, ended, yield)
-}
-
-func (r *streamReader) page() readahead.Page[envelope.Record] {
-	return readahead.Page[envelope.Record]{Items: r.records, Last: r.after >= r.head.version}
 }
 
 const recordColumns = "position, version, time, name, schema, codec, data, metadata"

@@ -1,2 +1,0 @@
-// Package readahead reads pages from a store one ahead of who uses them.
-package readahead
