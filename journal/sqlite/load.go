@@ -2,8 +2,6 @@ package sqlite
 
 import (
 	"context"
-	"database/sql"
-	"encoding/json"
 	"fmt"
 	"iter"
 	"time"
@@ -156,11 +154,7 @@ func (r *streamReader) readPage(ctx context.Context, s *session, room *page) err
 	r.records = make([]envelope.Record, 0, min(r.head.version-r.after, uint64(room.records)))
 	args := []any{r.stream.Type, r.stream.ID, int64(r.after), int64(r.head.version), room.records}
 	gap := false
-	err := s.rows(ctx, query, args, func(rows *sql.Rows) (bool, error) {
-		rec := envelope.Record{Stream: r.stream}
-		if err := scanRecord(rows, &rec); err != nil {
-			return false, err
-		}
+	err := s.records(ctx, query, args, r.stream, func(rec envelope.Record) (bool, error) {
 		if gap = rec.Version != r.after+1 || r.isGone(&rec); gap {
 			return false, nil
 		}
@@ -222,28 +216,6 @@ func (r *streamReader) yieldAll(ctx context.Context, yield func(envelope.Record,
 			return
 		}
 	}
-}
-
-const recordColumns = "position, version, time, name, schema, codec, data, metadata"
-
-// scanRecord reads recordColumns, and more behind them. Nothing in the record
-// shares memory with the driver.
-func scanRecord(rows *sql.Rows, rec *envelope.Record, more ...any) error {
-	var position, version, micros int64
-	var metadata sql.NullString
-	dest := [10]any{&position, &version, &micros, &rec.Name, &rec.Schema, &rec.Codec, &rec.Data, &metadata}
-	if err := rows.Scan(append(dest[:8], more...)...); err != nil {
-		return err
-	}
-	rec.Position = journal.Position{Seq: uint64(position)}
-	rec.Version = uint64(version)
-	rec.Time = fromMicros(micros)
-	if metadata.Valid {
-		if err := json.Unmarshal([]byte(metadata.String), &rec.Metadata); err != nil {
-			return corrupt("metadata at position %d: %v", position, err)
-		}
-	}
-	return nil
 }
 
 // snapshot reads the stored snapshot of a stream.

@@ -2,7 +2,6 @@ package sqlite
 
 import (
 	"context"
-	"database/sql"
 	"iter"
 	"math"
 	"time"
@@ -87,11 +86,11 @@ func (r *allReader) readPage(ctx context.Context, s *session) (err error) {
 	if r.after >= r.last {
 		return nil
 	}
-	query := "SELECT " + recordColumns + ", type, id FROM events WHERE position > ? AND position <= ? ORDER BY position LIMIT ?"
+	query := "SELECT " + recordColumns + streamColumns + " FROM events WHERE position > ? AND position <= ? ORDER BY position LIMIT ?"
 	last, most := r.last, min(r.left, pageRecords)
 	args := []any{r.after, last, most}
 	if !r.slices.All() {
-		query = "SELECT " + recordColumns + `, type, id FROM events
+		query = "SELECT " + recordColumns + streamColumns + ` FROM events
 			WHERE position > ? AND position <= ? AND slice >= ? AND slice < ? ORDER BY position LIMIT ?`
 		if r.last-r.after > scanPositions {
 			last = r.after + scanPositions
@@ -99,11 +98,7 @@ func (r *allReader) readPage(ctx context.Context, s *session) (err error) {
 		args = []any{r.after, last, r.slices.From, r.slices.To, most}
 	}
 	bytes := 0
-	err = s.rows(ctx, query, args, func(rows *sql.Rows) (bool, error) {
-		var rec envelope.Record
-		if err := scanRecord(rows, &rec, &rec.Stream.Type, &rec.Stream.ID); err != nil {
-			return false, err
-		}
+	err = s.records(ctx, query, args, envelope.Stream{}, func(rec envelope.Record) (bool, error) {
 		r.records = append(r.records, rec)
 		r.after = int64(rec.Position.Seq)
 		r.left--

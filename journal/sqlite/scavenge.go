@@ -78,11 +78,7 @@ func (p *scavengePage) read(ctx context.Context, s *session) error {
 		}
 		const query = "SELECT " + recordColumns + " FROM events WHERE type = ? AND id = ? AND version < ? ORDER BY version LIMIT ?"
 		n := 0
-		err := s.rows(ctx, query, []any{c.stream.Type, c.stream.ID, c.first, room}, func(rows *sql.Rows) (bool, error) {
-			rec := envelope.Record{Stream: c.stream}
-			if err := scanRecord(rows, &rec); err != nil {
-				return false, err
-			}
+		err := s.records(ctx, query, []any{c.stream.Type, c.stream.ID, c.first, room}, c.stream, func(rec envelope.Record) (bool, error) {
 			p.records = append(p.records, rec)
 			c.upTo = int64(rec.Version)
 			n++

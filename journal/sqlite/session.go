@@ -19,6 +19,7 @@ type session struct {
 	conn    *sql.Conn // nil until it is needed
 	opened  int       // how many connections there were
 	prepare map[string]*sql.Stmt
+	driver  map[string]driverStatement // for records
 	tables  tables
 }
 
@@ -70,7 +71,7 @@ func (s *session) connect(ctx context.Context) error {
 			return err
 		}
 	}
-	s.conn, s.prepare = conn, make(map[string]*sql.Stmt)
+	s.conn, s.prepare, s.driver = conn, make(map[string]*sql.Stmt), make(map[string]driverStatement)
 	s.opened++
 	return nil
 }
@@ -158,7 +159,12 @@ func (s *session) release(check func(any) error) {
 	for _, stmt := range s.prepare {
 		_ = stmt.Close()
 	}
-	_ = s.conn.Raw(check)
+	_ = s.conn.Raw(func(conn any) error {
+		for _, stmt := range s.driver {
+			_ = stmt.Close()
+		}
+		return check(conn)
+	})
 	_ = s.conn.Close()
-	s.conn, s.prepare, s.tables = nil, nil, tables{}
+	s.conn, s.prepare, s.driver, s.tables = nil, nil, nil, tables{}
 }
