@@ -88,16 +88,57 @@ func (b *Bus) Run(ctx context.Context, handlers Router, opts RunOptions) error {
 	return b.run(ctx, handlers, opts, envelope.KindCommand, envelope.KindEvent)
 }
 
+// Declare makes sure that the broker keeps, from now on, what plan names for this
+// service's group. Running does so as well; some brokers keep no events for a group
+// that they do not know yet, and take no command that nobody has ever listened to.
+// Declare it before others begin to send.
+//
+// Errors: as [Bus.Listen] at the start.
+func (b *Bus) Declare(ctx context.Context, plan Plan) error {
+	if err := b.consumes(); err != nil {
+		return err
+	}
+	for _, kind := range [...]envelope.Kind{envelope.KindCommand, envelope.KindEvent} {
+		source, err := b.open(ctx, plan, kind)
+		if err != nil {
+			return err
+		}
+		if source == nil {
+			continue
+		}
+		if err := source.Close(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *Bus) consumes() error {
+	if !b.features.Consumes {
+		return fmt.Errorf("%w: %s does not consume", ErrUnsupported, b.features.Name)
+	}
+	return nil
+}
+
+// open opens the source of what plan has of a kind, nil if that is nothing.
+func (b *Bus) open(ctx context.Context, plan Plan, kind envelope.Kind) (Source, error) {
+	open, names := b.transport.Listen, plan.Commands
+	if kind == envelope.KindEvent {
+		open, names = b.transport.Subscribe, plan.Events
+	}
+	if len(names) == 0 {
+		return nil, nil //nolint:nilnil // there is nothing to open
+	}
+	return open(ctx, slices.Sorted(slices.Values(names)))
+}
+
 func (b *Bus) run(ctx context.Context, handlers Router, opts RunOptions, kinds ...envelope.Kind) error {
 	plan, err := handlers.Plan()
 	if err != nil {
 		return err
 	}
-	if err := opts.validate(b.features); err != nil {
+	if err := errors.Join(opts.validate(b.features), b.consumes()); err != nil {
 		return err
-	}
-	if !b.features.Consumes {
-		return fmt.Errorf("%w: %s does not consume", ErrUnsupported, b.features.Name)
 	}
 	if opts.Consumer == "" {
 		opts.Consumer = b.transport.Group()
@@ -108,14 +149,7 @@ func (b *Bus) run(ctx context.Context, handlers Router, opts RunOptions, kinds .
 	var sources []Source
 	var failed []error
 	for _, kind := range kinds {
-		open, names := b.transport.Listen, plan.Commands
-		if kind == envelope.KindEvent {
-			open, names = b.transport.Subscribe, plan.Events
-		}
-		if len(names) == 0 {
-			continue
-		}
-		source, err := open(ctx, slices.Sorted(slices.Values(names)))
+		source, err := b.open(ctx, plan, kind)
 		if err != nil && ctx.Err() != nil {
 			break // asked to end before it began
 		}
@@ -123,7 +157,9 @@ func (b *Bus) run(ctx context.Context, handlers Router, opts RunOptions, kinds .
 			failed = append(failed, err)
 			break
 		}
-		sources = append(sources, source)
+		if source != nil {
+			sources = append(sources, source)
+		}
 	}
 	if len(failed) == 0 && len(plan.Commands)+len(plan.Events) == 0 {
 		return fmt.Errorf("%w: no handlers to run", ErrInvalid)

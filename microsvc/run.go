@@ -28,6 +28,25 @@ func (s *Service) WithDispatcher(d *outbox.Dispatcher) *Service {
 	})
 }
 
+// Declare makes sure that the broker keeps messages for the service from now on,
+// so that others may begin to send before it runs: see [bus.Bus.Declare].
+//
+// Errors: those of [Service.Check], [ErrNoBus], and as [bus.Bus.Declare].
+func (s *Service) Declare(ctx context.Context) error {
+	plan, err := s.Plan()
+	if err != nil {
+		return err
+	}
+	if s.bus == nil {
+		return s.noBus()
+	}
+	return s.bus.Declare(ctx, plan)
+}
+
+func (s *Service) noBus() error {
+	return &SetupError{Service: s.name, What: "service", Name: s.name, Err: ErrNoBus}
+}
+
 // Run handles the commands and events that come over the bus and publishes the
 // outbox, if it has one, until ctx ends; then it finishes what it holds, the
 // dispatcher behind the handlers, and returns nil. Run it on a goroutine of its
@@ -41,7 +60,7 @@ func (s *Service) Run(ctx context.Context, opts bus.RunOptions) error {
 		return err
 	}
 	if s.bus == nil {
-		return &SetupError{Service: s.name, What: "service", Name: s.name, Err: ErrNoBus}
+		return s.noBus()
 	}
 	if s.out == nil {
 		return s.bus.Run(ctx, s, opts)

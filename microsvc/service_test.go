@@ -127,6 +127,9 @@ func TestTooLateToRegister(t *testing.T) {
 func TestRunWithoutABus(t *testing.T) {
 	t.Parallel()
 	require.ErrorIs(t, microsvc.New("s").Register(echo("a")).Run(t.Context(), bus.Idempotent()), microsvc.ErrNoBus)
+	require.ErrorIs(t, microsvc.New("s").Register(echo("a")).Declare(t.Context()), microsvc.ErrNoBus)
+	require.ErrorIs(t, microsvc.New("s").Register(echo("a"), echo("a")).WithBus(membus.New()).Declare(t.Context()), microsvc.ErrNameTaken)
+	require.NoError(t, microsvc.New("s").Register(echo("a")).WithBus(membus.New()).Declare(t.Context()))
 }
 
 func TestMiddlewareGuardsAndHandlerRunInOrder(t *testing.T) {

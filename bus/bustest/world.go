@@ -169,16 +169,12 @@ func (w *world) publish(b *bus.Bus, messages ...envelope.Message) {
 // published: on some, events of before are not kept for it.
 func (w *world) subscribed(b *bus.Bus, events ...string) {
 	w.Helper()
-	source, err := b.Transport().Subscribe(w.ctx(), events)
-	require.NoError(w, err)
-	require.NoError(w, source.Close(w.ctx()))
+	require.NoError(w, b.Declare(w.ctx(), bus.Plan{Events: events}))
 }
 
 func (w *world) listening(b *bus.Bus, commands ...string) {
 	w.Helper()
-	source, err := b.Transport().Listen(w.ctx(), commands)
-	require.NoError(w, err)
-	require.NoError(w, source.Close(w.ctx()))
+	require.NoError(w, b.Declare(w.ctx(), bus.Plan{Commands: commands}))
 }
 
 func idsOf(messages []envelope.Message) []string {

@@ -37,7 +37,7 @@ func newWorld(t testing.TB, open Open) *world {
 	t.Helper()
 	h := open(t)
 	require.NotNil(t, h.Journal)
-	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*patience) // full counts on a machine that does other things, too
 	w := &world{TB: t, ctx: ctx, j: h.Journal, harness: h}
 	t.Cleanup(func() {
 		cancel()

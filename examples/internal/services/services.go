@@ -52,30 +52,8 @@ func New(name string, j journal.Journal, b *bus.Bus, logger *slog.Logger, regist
 	return s, nil
 }
 
-// Declare makes sure that the broker keeps messages for the service from now on:
-// not every one does for services that it does not know yet.
-func (s *Service) Declare(ctx context.Context) error {
-	plan, err := s.svc.Plan()
-	if err != nil {
-		return err
-	}
-	for _, kind := range []struct {
-		names []string
-		open  func(context.Context, []string) (bus.Source, error)
-	}{{plan.Commands, s.bus.Transport().Listen}, {plan.Events, s.bus.Transport().Subscribe}} {
-		if len(kind.names) == 0 {
-			continue
-		}
-		source, err := kind.open(ctx, kind.names)
-		if err != nil {
-			return err
-		}
-		if err := source.Close(ctx); err != nil {
-			return err
-		}
-	}
-	return nil
-}
+// Declare makes sure that the broker keeps messages for the service from now on.
+func (s *Service) Declare(ctx context.Context) error { return s.svc.Declare(ctx) }
 
 // Run handles commands and events, each with one effect, and publishes what they
 // leave, until ctx ends.
