@@ -15,14 +15,23 @@ import (
 // wraps the context's: b may be stored, and must not be reused. Other errors
 // are those of Submit.
 func Commit(ctx context.Context, j Journal, b *Batch) (Result, error) {
-	for {
+	for hurried := 0; ; {
 		res, waited, err := commitOnce(ctx, j, b)
-		if waited && errors.Is(err, ErrOverloaded) {
-			continue // others were quicker after all; b was not taken
+		if !errors.Is(err, ErrOverloaded) || hurried == maxHurried {
+			return res, err
 		}
-		return res, err
+		// Others were quicker after all; b was not taken. Credit reserves nothing,
+		// so many may have been told at once that there is room; now there is
+		// none, and whoever asks again has to wait.
+		if !waited {
+			hurried++
+		}
 	}
 }
+
+// maxHurried bounds how often a batch is submitted that was given credit at once
+// and then refused as too much: a journal that goes on so is overloaded.
+const maxHurried = 10
 
 // commitOnce waits for credit if it must, submits b, and waits for its outcome.
 func commitOnce(ctx context.Context, j Journal, b *Batch) (res Result, waited bool, err error) {

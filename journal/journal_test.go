@@ -166,3 +166,32 @@ func TestCommitPassesErrorsOn(t *testing.T) {
 	_, err = journal.Commit(t.Context(), j, one())
 	require.ErrorIs(t, err, journal.ErrClosed)
 }
+
+// hasty is a journal that gives credit to all who ask and takes the batch of every
+// n-th only.
+type hasty struct {
+	journal.Journal
+	n, calls int
+}
+
+func (h *hasty) Credit(int, int, func()) bool { return true }
+
+func (h *hasty) Submit(_ *journal.Batch, done func(journal.Result, error)) {
+	if h.calls++; h.calls%h.n != 0 {
+		done(journal.Result{}, journal.ErrOverloaded)
+		return
+	}
+	done(journal.Result{}, nil)
+}
+
+// Credit reserves nothing: many may be told at once that there is room. Who was told
+// so and came too late asks again, and not for ever.
+func TestCommitAsksAgainForCredit(t *testing.T) {
+	t.Parallel()
+	_, err := journal.Commit(t.Context(), &hasty{n: 3}, &journal.Batch{ID: journal.NewBatchID()})
+	require.NoError(t, err)
+	h := &hasty{n: 1000}
+	_, err = journal.Commit(t.Context(), h, &journal.Batch{ID: journal.NewBatchID()})
+	require.ErrorIs(t, err, journal.ErrOverloaded)
+	require.Less(t, h.calls, 20)
+}
