@@ -6,6 +6,7 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/troupe-go/troupe/envelope"
+	"github.com/troupe-go/troupe/internal/outboxsql"
 	"github.com/troupe-go/troupe/journal"
 	"github.com/troupe-go/troupe/snapshot"
 )
@@ -189,15 +190,7 @@ func (c *messageColumns) add(m *envelope.Message) {
 	c.sourceTypes, c.sourceIDs = append(c.sourceTypes, m.Source.Type), append(c.sourceIDs, m.Source.ID)
 	c.sourceVersions = append(c.sourceVersions, int64(m.SourceVersion))
 	c.metadata = append(c.metadata, metadataText(&m.Metadata))
-	c.due = append(c.due, dueMicros(m.NotBefore))
-}
-
-// dueMicros is until when a message is held back, 0 if it is not.
-func dueMicros(notBefore time.Time) int64 {
-	if notBefore.IsZero() {
-		return 0
-	}
-	return max(notBefore.UnixMicro(), 1)
+	c.due = append(c.due, outboxsql.Due(m.NotBefore))
 }
 
 func (c *messageColumns) encode(p *params) {

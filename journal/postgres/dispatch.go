@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"iter"
 	"math"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -14,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/troupe-go/troupe/envelope"
+	"github.com/troupe-go/troupe/internal/outboxsql"
 	"github.com/troupe-go/troupe/journal"
 )
 
@@ -99,29 +99,12 @@ func (p publishing) Leases(ctx context.Context) (all []journal.OutboxLease, err 
 	return all, err
 }
 
-// orderingKey is that of envelope.Message.
-const orderingKey = "CASE key WHEN '' THEN source_id ELSE key END"
-
-// inSlots is a condition that follows another. The numbers stand in the text:
-// they change only when leases do.
-func inSlots(slots []journal.SlotRange) string {
-	slots = journal.JoinSlots(slots)
-	if len(slots) == 1 && slots[0] == journal.AllSlots {
-		return ""
-	}
-	ranges := make([]string, 0, len(slots)+1)
-	for _, r := range slots {
-		ranges = append(ranges, fmt.Sprintf("slot >= %d AND slot < %d", r.From, r.To))
-	}
-	return " AND (" + strings.Join(append(ranges, "false"), " OR ") + ")"
-}
-
 // pendingQuery is the text of a page: position, limit and keys to skip are
 // parameters.
 func (j *Journal) pendingQuery(slots []journal.SlotRange, skip bool) string {
-	condition := inSlots(slots)
+	condition := outboxsql.InSlots(slots)
 	if skip {
-		condition += " AND " + orderingKey + " <> ALL ($3::text[])"
+		condition += " AND " + outboxsql.OrderingKey + " <> ALL ($3::text[])"
 	}
 	return j.sql.pending + condition + " ORDER BY position LIMIT $2"
 }
@@ -218,8 +201,8 @@ func (p publishing) Delayed(ctx context.Context, q journal.DelayedQuery) (page j
 	if err := q.Validate(); err != nil {
 		return page, err
 	}
-	query := p.journal.sql.delayed + inSlots(q.Slots) + " ORDER BY due, position LIMIT $1"
-	until := dueMicros(q.Until)
+	query := p.journal.sql.delayed + outboxsql.InSlots(q.Slots) + " ORDER BY due, position LIMIT $1"
+	until := outboxsql.Due(q.Until)
 	err = p.run(ctx, "read delayed messages", func(ctx context.Context, conn *pgx.Conn) error {
 		page = journal.DelayedPage{}
 		rows, err := conn.Query(ctx, query, min(q.Limit, math.MaxInt32-1)+1)
@@ -336,7 +319,7 @@ func picks(f *journal.ParkedFilter, first int) (condition string, args []any) {
 		add("message = $%d", f.ID)
 	}
 	if f.Key != "" {
-		add(orderingKey+" = $%d", f.Key)
+		add(outboxsql.OrderingKey+" = $%d", f.Key)
 	}
 	if f.Name != "" {
 		add("name = $%d", f.Name)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/troupe-go/troupe/envelope"
+	"github.com/troupe-go/troupe/internal/outboxsql"
 	"github.com/troupe-go/troupe/journal"
 	"github.com/troupe-go/troupe/snapshot"
 )
@@ -145,7 +146,7 @@ func (t *transaction) storeReceipt(hash int64, batch any, r *envelope.Receipt) {
 func (t *transaction) storeMessage(m *envelope.Message) {
 	t.messages[m.ID] = struct{}{}
 	t.outbox.add(int64(m.Slot()), m.ID, int64(m.Kind), m.Name, m.Destination, m.Key, m.ContentType, m.Codec,
-		notNull(m.Data), m.Time.UnixMicro(), m.Source.Type, m.Source.ID, int64(m.SourceVersion), encodeMetadata(&m.Metadata), dueMicros(m))
+		notNull(m.Data), m.Time.UnixMicro(), m.Source.Type, m.Source.ID, int64(m.SourceVersion), encodeMetadata(&m.Metadata), outboxsql.Due(m.NotBefore))
 }
 
 func (t *transaction) storeSnapshot(snap *snapshot.Snapshot) {
@@ -154,14 +155,6 @@ func (t *transaction) storeSnapshot(snap *snapshot.Snapshot) {
 	}
 	t.later(insertSnapshot, snap.Stream.Type, snap.Stream.ID, int64(snap.Version), int64(snap.Schema),
 		int64(snap.Fingerprint), snap.Codec, notNull(snap.Data), snap.Time.UnixMicro())
-}
-
-// dueMicros is until when m is held back, 0 if it is not.
-func dueMicros(m *envelope.Message) int64 {
-	if m.NotBefore.IsZero() {
-		return 0
-	}
-	return max(m.NotBefore.UnixMicro(), 1)
 }
 
 // flush writes what is planned. An event's position is its number within the

@@ -7,10 +7,10 @@ import (
 	"fmt"
 	"iter"
 	"math"
-	"strings"
 	"time"
 
 	"github.com/troupe-go/troupe/envelope"
+	"github.com/troupe-go/troupe/internal/outboxsql"
 	"github.com/troupe-go/troupe/journal"
 )
 
@@ -87,35 +87,18 @@ func (p publishing) Leases(ctx context.Context) (all []journal.OutboxLease, err 
 	return all, err
 }
 
-// orderingKey is that of envelope.Message.
-const orderingKey = "CASE key WHEN '' THEN source_id ELSE key END"
-
-// inSlots is a condition that follows another. The numbers stand in the text:
-// they change only when leases do.
-func inSlots(slots []journal.SlotRange) string {
-	slots = journal.JoinSlots(slots)
-	if len(slots) == 1 && slots[0] == journal.AllSlots {
-		return ""
-	}
-	ranges := make([]string, 0, len(slots)+1)
-	for _, r := range slots {
-		ranges = append(ranges, fmt.Sprintf("slot >= %d AND slot < %d", r.From, r.To))
-	}
-	return " AND (" + strings.Join(append(ranges, "0"), " OR ") + ")"
-}
-
 func (p publishing) Pending(ctx context.Context, q journal.PendingQuery) (page journal.PendingPage, err error) {
 	if err := q.Validate(); err != nil {
 		return page, err
 	}
-	query := "SELECT " + messageColumns + " FROM outbox WHERE position > ? AND parked IS NULL AND due = 0" + inSlots(q.Slots)
+	query := "SELECT " + messageColumns + " FROM outbox WHERE position > ? AND parked IS NULL AND due = 0" + outboxsql.InSlots(q.Slots)
 	args := []any{int64(min(q.After, math.MaxInt64))}
 	if len(q.Skip) > 0 {
 		skip, err := json.Marshal(q.Skip)
 		if err != nil {
 			return page, err
 		}
-		query += " AND " + orderingKey + " NOT IN (SELECT value FROM json_each(?))"
+		query += " AND " + outboxsql.OrderingKey + " NOT IN (SELECT value FROM json_each(?))"
 		args = append(args, string(skip))
 	}
 	query += " ORDER BY position LIMIT ?"
@@ -145,8 +128,8 @@ func (p publishing) Delayed(ctx context.Context, q journal.DelayedQuery) (page j
 	if err := q.Validate(); err != nil {
 		return page, err
 	}
-	query := "SELECT position, due FROM outbox WHERE due > 0" + inSlots(q.Slots) + " ORDER BY due, position LIMIT ?"
-	until := dueMicros(&envelope.Message{NotBefore: q.Until})
+	query := "SELECT position, due FROM outbox WHERE due > 0" + outboxsql.InSlots(q.Slots) + " ORDER BY due, position LIMIT ?"
+	until := outboxsql.Due(q.Until)
 	err = p.journal.view(ctx, "read delayed messages", func(ctx context.Context, s *session) error {
 		page = journal.DelayedPage{}
 		return s.rows(ctx, query, []any{min(q.Limit, math.MaxInt32) + 1}, func(rows *sql.Rows) (more bool, err error) {
@@ -244,7 +227,7 @@ func picks(f *journal.ParkedFilter) (condition string, args []any) {
 		add("message = ?", f.ID)
 	}
 	if f.Key != "" {
-		add(orderingKey+" = ?", f.Key)
+		add(outboxsql.OrderingKey+" = ?", f.Key)
 	}
 	if f.Name != "" {
 		add("name = ?", f.Name)

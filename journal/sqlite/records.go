@@ -86,7 +86,7 @@ func (s *session) driverStmt(ctx context.Context, conn any, query string) (drive
 	}
 	stmt, ok := prepared.(driverStatement)
 	if !ok {
-		_ = prepared.Close()
+		_ = prepared.Close() // it was not used
 		return nil, fmt.Errorf("sqlite: a statement of type %T takes no context", prepared)
 	}
 	s.driver[query] = stmt

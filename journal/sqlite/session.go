@@ -159,9 +159,9 @@ func (s *session) release(check func(any) error) {
 	for _, stmt := range s.prepare {
 		_ = stmt.Close()
 	}
-	_ = s.conn.Raw(func(conn any) error {
+	_ = s.conn.Raw(func(conn any) error { // it says what check does, which is not news
 		for _, stmt := range s.driver {
-			_ = stmt.Close()
+			_ = stmt.Close() // as the others: the connection goes
 		}
 		return check(conn)
 	})
